@@ -1,0 +1,1 @@
+//! Supervises plain processes on one machine for an Orion server.

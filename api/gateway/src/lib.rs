@@ -1,0 +1,1 @@
+//! Orion's own surface: Apply, services, nodes and the agents' WebSocket.

@@ -1,0 +1,1 @@
+//! Serves the resources of any registry as Kubernetes serves them.

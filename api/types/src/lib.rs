@@ -1,0 +1,1 @@
+//! Orion's kinds, its configuration file and the agents' protocol.

@@ -1,0 +1,1 @@
+//! Orion's controllers: services, jobs, nodes, plugins, configs and the scheduler.

@@ -1,0 +1,1 @@
+//! A watch and workqueue runtime for controllers.

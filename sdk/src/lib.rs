@@ -1,0 +1,1 @@
+//! What a controller author adds: one prelude, one connect.

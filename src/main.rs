@@ -1,0 +1,2 @@
+//! The `orion` binary.
+fn main() {}

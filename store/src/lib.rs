@@ -1,0 +1,1 @@
+//! A versioned object store: a state machine over a journal.
