@@ -2,17 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use orion_model::{Conditions, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Duration, Schedule, TimeZone,
     process::ProcessSpec,
+    run::RunPhase,
     service::{Dependency, Hooks, Placement},
 };
 
 /// A definition of work that ends. Without a schedule it runs once for each template.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Resource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[resource(kind = Job, group = "orion", version = "v1", status = JobStatus)]
+#[resource(
+    column("LAST RUN", ".status.lastRun"),
+    column("PHASE", ".status.lastPhase"),
+    column("EXIT", ".status.lastExitCode")
+)]
 #[serde(rename_all = "camelCase", default)]
 pub struct JobSpec {
     /// The process; it is never restarted in place, so `restart` means nothing here.
@@ -158,4 +166,30 @@ pub enum MissedRunPolicy {
     RunOnce,
     /// None.
     Skip,
+}
+
+/// How many template hashes a Job remembers to have run.
+pub const KEPT_HASHES: usize = 100;
+
+/// What is of a Job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JobStatus {
+    /// The newest Run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<String>,
+    /// Where it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_phase: Option<RunPhase>,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_exit_code: Option<i32>,
+    /// The template hashes it has run, newest first, at most [`KEPT_HASHES`]: none of them is run again unasked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ran_hashes: Vec<String>,
+    /// What can be said of it beside.
+    #[serde(skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
+    /// The generation all this was said of.
+    pub observed_generation: i64,
 }

@@ -28,6 +28,20 @@ pub struct Capacity {
     pub memory: Option<MemoryQuantity>,
 }
 
+impl Capacity {
+    /// The smaller of two, field by field; what one of them does not say, the other does.
+    #[must_use]
+    pub fn at_most(&self, other: &Self) -> Self {
+        fn smaller<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (one, other) => one.or(other),
+            }
+        }
+        Self { cpu: smaller(self.cpu, other.cpu), memory: smaller(self.memory, other.memory) }
+    }
+}
+
 const MIB: u64 = 1 << 20;
 
 /// Units of memory with their bytes; binary ones first, so that they are preferred in print.

@@ -10,6 +10,7 @@ mod update;
 
 use std::collections::BTreeMap;
 
+use orion_model::{Conditions, Resource, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,18 @@ pub use self::{
 use crate::{Duration, process::ProcessSpec};
 
 /// A workload that runs until it is stopped, like a Kubernetes Deployment; not a network endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Resource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[resource(kind = Service, group = "orion", version = "v1", status = ServiceStatus, short = "svc")]
+#[resource(
+    column("DESIRED", ".status.desired"),
+    column("READY", ".status.ready"),
+    column("UPDATED", ".status.updated")
+)]
+#[resource(
+    column("AVAILABLE", ".status.available"),
+    wide("REVISION", ".status.current"),
+    wide("STABLE", ".status.stable")
+)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     /// The process.
@@ -81,4 +93,52 @@ impl Default for Disconnect {
 pub struct WarmPool {
     /// How many; default 0.
     pub size: u32,
+}
+
+/// The condition that says whether enough replicas are available.
+pub const AVAILABLE: &str = "Available";
+/// The condition that says whether a rollout goes on, is done or has failed.
+pub const PROGRESSING: &str = "Progressing";
+/// The condition that says whether something is wrong that a person should look at.
+pub const DEGRADED: &str = "Degraded";
+
+/// What is of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceStatus {
+    /// Replicas that are ready.
+    pub ready: u32,
+    /// Replicas that are ready and, where they replace others, have been for `update.minReady`.
+    pub available: u32,
+    /// Placed replicas of the current revision.
+    pub updated: u32,
+    /// How many there should be.
+    pub desired: u32,
+    /// The last revision whose rollout was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stable: Option<String>,
+    /// The revision of the spec as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    /// The revision that failed and is not tried again unasked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// The rollout that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// `Available`, `Progressing`, `Degraded`.
+    #[serde(skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
+    /// The generation all this was said of.
+    pub observed_generation: i64,
+}
+
+/// A rollout that goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// To which revision.
+    pub revision: String,
+    /// Since when; its deadline counts from here.
+    pub since: Timestamp,
 }
