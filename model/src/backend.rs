@@ -150,6 +150,12 @@ pub trait Backend: Send + Sync + 'static {
     /// The kinds this backend serves, as they are now.
     fn registry(&self) -> Arc<Registry>;
 
+    /// Whether whoever keeps this backend already collects objects whose owners are gone, as a server does. A program
+    /// over a plain store has to do it itself.
+    fn collects_garbage(&self) -> bool {
+        false
+    }
+
     /// Makes an atomic commit.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ pub use key::{Key, ObjectKey};
 pub use kind::Kind;
 pub use lease::{Lease, LeaseSpec};
 pub use metadata::{Metadata, OwnerReference, Uid};
-pub use object::{DecodeError, Dynamic, Meta, NoStatus, Object, Raw, Resource, Stored, Whole};
+pub use object::{DecodeError, Dynamic, Held, Meta, NoStatus, Object, Raw, Resource, Stored, Whole};
 /// Makes a kind of a spec; see [`Resource`](trait@Resource).
 pub use orion_derive::Resource;
 pub use random::Randomness;

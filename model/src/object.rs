@@ -292,6 +292,42 @@ pub trait Resource: Whole + Serialize + DeserializeOwned {
     }
 }
 
+/// An object, however it is held: by value, or shared as caches hand it out.
+pub trait Held {
+    /// The object's type.
+    type Object: Object;
+
+    /// The object.
+    fn held(&self) -> &Self::Object;
+
+    /// The object to share: without a copy, where it is shared already.
+    fn shared(&self) -> Arc<Self::Object>;
+}
+
+impl<K: Object> Held for K {
+    type Object = K;
+
+    fn held(&self) -> &K {
+        self
+    }
+
+    fn shared(&self) -> Arc<K> {
+        Arc::new(self.clone())
+    }
+}
+
+impl<K: Object> Held for Arc<K> {
+    type Object = K;
+
+    fn held(&self) -> &K {
+        self
+    }
+
+    fn shared(&self) -> Arc<K> {
+        self.clone()
+    }
+}
+
 /// The status of a kind that has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NoStatus {}
