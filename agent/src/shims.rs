@@ -255,6 +255,10 @@ impl Shims {
     ///
     /// The files cannot be removed.
     pub async fn forget(&self, id: &ShimId) -> io::Result<()> {
+        if !is_file_name(&id.uid) {
+            // None was ever launched.
+            return Ok(());
+        }
         let (files, attempt) = (self.files(&id.uid), id.attempt);
         blocking(move || {
             files.remove_exit(attempt)?;

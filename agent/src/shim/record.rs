@@ -130,12 +130,6 @@ impl Locked {
     pub(crate) fn share(&self) -> io::Result<OwnedFd> {
         Ok(self.file.as_fd().try_clone_to_owned()?)
     }
-
-    /// Reads it again, after another has written.
-    pub(crate) fn reread(&mut self) -> io::Result<()> {
-        self.record = read(&mut self.file)?;
-        Ok(())
-    }
 }
 
 impl Files {

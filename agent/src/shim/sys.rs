@@ -13,6 +13,9 @@ use nix::{
 
 use crate::{process::Handle, signal::Signal};
 
+/// How many signals the kernel has, one bit each in its sets.
+const KERNEL_SIGNALS: usize = 64;
+
 /// Closes every descriptor from 3 on. To be called before anything has been opened.
 pub(super) fn close_inherited() {
     // SAFETY: called first in `main`, when this program owns no descriptor above the three standard ones.
@@ -39,9 +42,20 @@ pub(super) fn exit_now(code: i32) -> ! {
 
 /// Every signal to its default, none blocked: programs expect to start so, and an ignored signal survives exec.
 pub(super) fn reset_signals() -> io::Result<()> {
-    for number in 1..=64 {
-        // SAFETY: sets no handler. KILL, STOP and the C library's own are refused, which is as it should be.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+    // All zero is the default disposition, without flags and with an empty mask; larger than any machine's layout of it.
+    let default = [0_usize; 16];
+    for number in 1..=KERNEL_SIGNALS {
+        // By the system call, since the C library keeps two numbers to itself and they may have been inherited ignored.
+        // SAFETY: the kernel reads the structure during the call only; KILL and STOP are refused, which is as it should be.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                default.as_ptr(),
+                std::ptr::null::<usize>(),
+                KERNEL_SIGNALS / 8,
+            )
+        };
     }
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }

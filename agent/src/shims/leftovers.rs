@@ -48,34 +48,40 @@ pub(super) fn end(record: &Record) -> io::Result<Vec<Stuck>> {
         return Ok(Vec::new());
     }
     let deadline = Instant::now() + END_WITHIN;
+    // Held until they have ended: a zombie shows neither environment nor session of its own to find it by again.
+    let mut held: Vec<Handle> = Vec::new();
     loop {
-        let mut stuck = Vec::new();
-        let mut waiting = Vec::new();
         for stat in left(record, &process::all()?) {
-            let Some(handle) = Handle::open(stat.pid)? else { continue };
-            if handle.stat.start != stat.start {
+            if held.iter().any(|known| (known.stat.pid, known.stat.start) == (stat.pid, stat.start)) {
                 continue;
             }
-            match handle.kill() {
-                Ok(()) => stuck
-                    .push(Stuck { pid: stat.pid, reason: "does not end on KILL: it waits in the kernel".to_owned() }),
-                Err(error) => stuck.push(Stuck { pid: stat.pid, reason: format!("may not be signalled: {error}") }),
-            }
-            waiting.push(handle);
+            held.extend(Handle::open(stat.pid)?.filter(|handle| handle.stat.start == stat.start));
         }
-        waiting.retain(|handle| {
-            handle.reap();
-            !handle.stat.is_dead()
-        });
-        if waiting.is_empty() {
-            return Ok(Vec::new());
-        }
-        if Instant::now() > deadline {
+        held.retain(|handle| !ended_and_reaped(handle));
+        let stuck: Vec<Stuck> = held.iter().map(kill).collect();
+        if held.is_empty() || Instant::now() > deadline {
             return Ok(stuck);
         }
-        let mut fds: Vec<PollFd<'_>> = waiting.iter().map(|handle| PollFd::new(handle, PollFlags::IN)).collect();
+        let mut fds: Vec<PollFd<'_>> = held.iter().map(|handle| PollFd::new(handle, PollFlags::IN)).collect();
         poll(&mut fds, Some(&LOOK_AGAIN))?;
     }
+}
+
+fn ended_and_reaped(handle: &Handle) -> bool {
+    let ended = handle.has_ended();
+    if ended {
+        handle.reap();
+    }
+    ended
+}
+
+/// Kills it, and says what to report if it lives on.
+fn kill(handle: &Handle) -> Stuck {
+    let reason = match handle.kill() {
+        Ok(()) => "does not end on KILL: it waits in the kernel".to_owned(),
+        Err(error) => format!("may not be signalled: {error}"),
+    };
+    Stuck { pid: handle.pid(), reason }
 }
 
 /// All of the table that belongs to a dead shim: the living, and zombies that are this process's to reap.
