@@ -32,7 +32,11 @@ pub use self::recover::Recovered;
 pub use crate::shim::wire::{
     Definition, Exit, KillMode, LogSettings, Main, ShimId, StartFailure, StartFailureKind, StopPolicy, Stuck,
 };
-use crate::{process::Identity, shim::record::Files, signal::Signal};
+use crate::{
+    process::Identity,
+    shim::record::{Files, is_file_name},
+    signal::Signal,
+};
 
 /// How long a shim may take to answer one request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

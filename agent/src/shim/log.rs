@@ -149,15 +149,18 @@ impl LogWriter {
     /// Writes what has gathered, or drops and counts it.
     pub(super) fn flush(&mut self) {
         let batch = std::mem::take(&mut self.batch);
-        if !batch.is_empty() {
-            if let Err((lost, error)) =
-                self.mark_dropped().map_err(|error| (&batch[..], error)).and_then(|()| self.write(&batch))
-            {
-                self.drop_lines(lost, &error);
-            }
+        if !batch.is_empty()
+            && let Err((lost, error)) = self.mark_and_write(&batch)
+        {
+            self.drop_lines(lost, &error);
         }
         self.batch = batch;
         self.batch.clear();
+    }
+
+    fn mark_and_write<'lines>(&mut self, batch: &'lines [u8]) -> Result<(), (&'lines [u8], io::Error)> {
+        self.mark_dropped().map_err(|error| (batch, error))?;
+        self.write(batch)
     }
 
     fn longest_line(&self) -> usize {

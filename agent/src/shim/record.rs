@@ -128,7 +128,7 @@ impl Locked {
 
     /// The file, and with it the lock, for the shim to inherit.
     pub(crate) fn share(&self) -> io::Result<OwnedFd> {
-        Ok(self.file.as_fd().try_clone_to_owned()?)
+        self.file.as_fd().try_clone_to_owned()
     }
 }
 

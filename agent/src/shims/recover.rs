@@ -39,10 +39,7 @@ pub enum Recovered {
 
 /// What one look at a replica's files found.
 enum Found {
-    Live {
-        record: Record,
-        process: Handle,
-    },
+    Live(Box<(Record, Handle)>),
     Ended(Vec<(ShimId, End)>),
     /// Locked, and not yet, or no longer, a shim that can be attached.
     Undecided,
@@ -55,7 +52,8 @@ pub(super) async fn recover(shims: &Shims) -> io::Result<Vec<Recovered>> {
     for (uid, attempts) in listed {
         let files = shims.files(&uid);
         match decided(&files, &uid, &attempts).await? {
-            Found::Live { record, process } => {
+            Found::Live(live) => {
+                let (record, process) = *live;
                 recovered.extend(
                     earlier(&files, &uid, &attempts, record.id.attempt)?
                         .into_iter()
@@ -101,7 +99,7 @@ fn look(files: &Files, uid: &str, attempts: &[u32]) -> io::Result<Found> {
         let Some(process) = record.shim.as_ref().map(crate::process::Identity::open).transpose()?.flatten() else {
             return Ok(Found::Undecided);
         };
-        return Ok(if process.has_ended() { Found::Undecided } else { Found::Live { record, process } });
+        return Ok(if process.has_ended() { Found::Undecided } else { Found::Live(Box::new((record, process))) });
     };
     let Some(record) = &locked.record else {
         // Not even the launch was written: there was no shim yet.
