@@ -1,0 +1,106 @@
+//! Where connections come from: TCP addresses and the Unix socket.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream as StdUnixStream},
+    path::{Path, PathBuf},
+};
+
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, UnixListener, UnixStream};
+
+use crate::{Peer, guard::sock_diag};
+
+/// A socket that [`serve`](crate::serve()) accepts connections on.
+#[derive(Debug)]
+pub struct Listener(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// A connection as it was accepted.
+pub(crate) enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    /// Listens on an address; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// As `bind(2)`.
+    pub async fn tcp(address: impl ToSocketAddrs) -> io::Result<Self> {
+        TcpListener::bind(address).await.map(|listener| Self(Inner::Tcp(listener)))
+    }
+
+    /// Listens on a Unix socket that only this user may connect to. A socket that nobody listens on any more is
+    /// replaced. The file is removed when the listener goes.
+    ///
+    /// # Errors
+    /// As `bind(2)`; `AddrInUse` where another process listens there.
+    pub fn unix(path: &Path) -> io::Result<Self> {
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if StdUnixStream::connect(path).is_ok() {
+                    return Err(error);
+                }
+                fs::remove_file(path)?;
+                UnixListener::bind(path)?
+            }
+            bound => bound?,
+        };
+        // Until this line others may connect; they are refused by their uid all the same.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        Ok(Self(Inner::Unix(listener, path.to_owned())))
+    }
+
+    /// The TCP address, with the port that was picked; `None` for a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Inner::Tcp(listener) => listener.local_addr().ok(),
+            Inner::Unix(..) => None,
+        }
+    }
+
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        match &self.0 {
+            Inner::Tcp(listener) => listener.accept().await.map(|(stream, remote)| Accepted::Tcp(stream, remote)),
+            Inner::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
+        }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self(Inner::Tcp(listener))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Inner::Unix(_, path) = &self.0 {
+            // Nothing to do where somebody has removed it already.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Accepted {
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
+        match self {
+            Self::Unix(stream) => Ok(Peer::Unix { uid: stream.peer_cred()?.uid() }),
+            Self::Tcp(stream, remote) => {
+                let local = stream.local_addr()?;
+                let owner = sock_diag::owner(*remote, local);
+                // Two addresses name one connection at a time. This one is still there, so it was this one's other end
+                // that the kernel told about, and not that of a later connection from the same port.
+                stream.peer_addr()?;
+                Ok(Peer::Tcp { remote: *remote, local, owner })
+            }
+        }
+    }
+}
