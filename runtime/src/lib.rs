@@ -1,1 +1,4 @@
 //! A watch and workqueue runtime for controllers.
+
+pub mod rate_limiter;
+pub mod workqueue;
