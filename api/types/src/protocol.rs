@@ -34,6 +34,14 @@ pub const MAX_DEFINITION: usize = 256 * 1024;
 /// How many replicas one `sync` frame names at most.
 pub const SYNC_PART: usize = 2000;
 
+/// Why the gateway closes a socket, beside the codes of RFC 6455.
+pub mod close {
+    /// A newer start of the same agent is connected: this one must end, and nothing may start it again for this.
+    pub const SUPERSEDED: u16 = 4409;
+    /// Another agent holds this node's name: try again later, since that one may be given up.
+    pub const NAME_TAKEN: u16 = 4403;
+}
+
 /// What an agent sends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "payload", rename_all = "camelCase")]
@@ -105,7 +113,7 @@ pub struct Hello {
     /// 128 random bits in its data directory.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub agent_id: String,
-    /// New at each of its starts; a later start's is greater.
+    /// New at each of its starts. A later start's is greater: longer, or as long and after it in the order of bytes.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub instance_id: String,
     /// The machine's boot.
@@ -197,7 +205,7 @@ pub struct StatusReport {
     pub spec_version: ResourceVersion,
     /// Which start of the process this is, from 1.
     pub attempt: u32,
-    /// Durable per agent and rising over all its replicas.
+    /// Durable per agent and rising over all its replicas, from 1 or above.
     pub seq: u64,
     /// The process, while there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -361,7 +369,7 @@ pub struct Launch {
     pub spec_version: ResourceVersion,
 }
 
-/// End a replica.
+/// End a replica. An agent that has nothing of it answers with a report that it is `stopped`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StopCommand {
@@ -410,7 +418,7 @@ pub struct StatusAck {
     pub seq: u64,
 }
 
-/// A finished replica need not be remembered.
+/// A finished replica need not be remembered. A `launch` of it after this begins it anew.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Forget {
