@@ -15,7 +15,7 @@ use crate::{
 
 /// A definition of work that ends. Without a schedule it runs once for each template.
 #[derive(Resource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[resource(kind = Job, group = "orion", version = "v1", status = JobStatus)]
+#[resource(kind = Job, group = "orion", version = "v1", status = JobStatus, validate = crate::rules::check_job)]
 #[resource(
     column("LAST RUN", ".status.lastRun"),
     column("PHASE", ".status.lastPhase"),

@@ -2,6 +2,7 @@
 
 pub mod applied;
 pub mod change;
+pub mod config;
 pub mod dns_label;
 pub mod duration;
 pub mod job;
@@ -21,6 +22,7 @@ mod scalar;
 mod suggest;
 
 pub use applied::Config;
+pub use config::OrionConfig;
 pub use duration::Duration;
 pub use job::{Job, JobSpec};
 pub use node::Node;

@@ -123,7 +123,7 @@ pub struct PluginStatus {
     pub last_failure: Option<String>,
 }
 
-fn check(plugin: &Plugin, _old: Option<&Plugin>) -> Vec<Issue> {
+pub(crate) fn check(plugin: &Plugin, _old: Option<&Plugin>) -> Vec<Issue> {
     let mut issues = Vec::new();
     if let Some(webhook) = &plugin.spec.webhook
         && !webhook.url.starts_with("http://")

@@ -3,11 +3,14 @@
 
 mod process;
 
-use orion_model::Issue;
+use orion_model::{Issue, Metadata, yaml::Path};
 use serde::Serialize;
+use serde_json::Value;
 
 pub(crate) use self::process::EnvFiles;
 use crate::{
+    Job, Service,
+    dns_label::{MAX_WORKLOAD_NAME, label_problem},
     job::JobSpec,
     process::fields_of,
     service::{Replicas, ServiceSpec, Strategy},
@@ -30,6 +33,21 @@ impl JobSpec {
     }
 }
 
+/// The check of a Service that is written, by whatever way.
+pub(crate) fn check_service(service: &Service, _old: Option<&Service>) -> Vec<Issue> {
+    check_object(&service.metadata, service.spec.issues())
+}
+
+/// The check of a Job that is written, by whatever way.
+pub(crate) fn check_job(job: &Job, _old: Option<&Job>) -> Vec<Issue> {
+    check_object(&job.metadata, job.spec.issues())
+}
+
+fn check_object(metadata: &Metadata, of_spec: Vec<Issue>) -> Vec<Issue> {
+    let name = label_problem(&metadata.name, MAX_WORKLOAD_NAME).map(|problem| Issue::at("metadata.name", problem));
+    name.into_iter().chain(of_spec.into_iter().map(|issue| issue.under("spec"))).collect()
+}
+
 /// What is wrong with a service's spec.
 pub(crate) fn service(spec: &ServiceSpec, env_files: EnvFiles) -> Vec<Issue> {
     let mut issues = process::issues(&spec.process, env_files);
@@ -37,7 +55,7 @@ pub(crate) fn service(spec: &ServiceSpec, env_files: EnvFiles) -> Vec<Issue> {
     issues.extend(update(spec));
     issues.extend(autoscaling(spec));
     issues.extend(warm_pool(spec));
-    issues.extend(size(spec));
+    issues.extend(content(spec));
     issues
 }
 
@@ -46,7 +64,7 @@ pub(crate) fn job(spec: &JobSpec, env_files: EnvFiles) -> Vec<Issue> {
     let mut issues = process::issues(&spec.process, env_files);
     let empty = spec.failure_policy.iter().position(|rule| rule.exit_codes.is_empty());
     issues.extend(empty.map(|index| Issue::at(format!("failurePolicy[{index}].exitCodes"), "names no exit code")));
-    issues.extend(size(spec));
+    issues.extend(content(spec));
     issues
 }
 
@@ -90,16 +108,31 @@ fn warm_pool(spec: &ServiceSpec) -> Option<Issue> {
     })
 }
 
-fn size(spec: &impl Serialize) -> Option<Issue> {
-    let bytes = serde_json::Value::Object(fields_of(spec)).to_string().len();
-    (bytes > MAX_DEFINITION_BYTES).then(|| {
-        Issue::at(
-            "",
-            format!(
-                "is a definition of {} KiB, at most {} KiB are allowed",
-                bytes.div_ceil(1024),
-                MAX_DEFINITION_BYTES / 1024
-            ),
+/// What concerns the spec as a whole: its size, and strings that no process could be given.
+fn content(spec: &impl Serialize) -> Vec<Issue> {
+    let content = Value::Object(fields_of(spec));
+    let bytes = content.to_string().len();
+    let size = || {
+        format!(
+            "is a definition of {} KiB, at most {} KiB are allowed",
+            bytes.div_ceil(1024),
+            MAX_DEFINITION_BYTES / 1024
         )
-    })
+    };
+    let mut issues: Vec<Issue> = (bytes > MAX_DEFINITION_BYTES).then(|| Issue::at("", size())).into_iter().collect();
+    find_nul(&content, &Path::root(), &mut issues);
+    issues
+}
+
+fn find_nul(value: &Value, path: &Path, issues: &mut Vec<Issue>) {
+    match value {
+        Value::String(text) if text.contains('\0') => issues.push(Issue::at(path.to_string(), "holds a NUL character")),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| find_nul(item, &path.join(index), issues))
+        }
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, item)| find_nul(item, &path.join(name.as_str()), issues))
+        }
+        _ => {}
+    }
 }

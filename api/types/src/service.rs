@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     autoscaling::Autoscaling,
     dependency::{Dependency, DependencyCondition},
-    hook::{HookFailure, HookList, HookRef, Hooks},
+    hook::{Hook, HookList, Hooks},
     placement::{AntiAffinity, NodeSelector, Packing, Placement, Preference},
     replicas::Replicas,
     serverless::{Serverless, Trigger},
@@ -27,7 +27,7 @@ use crate::{Duration, process::ProcessSpec};
 
 /// A workload that runs until it is stopped, like a Kubernetes Deployment; not a network endpoint.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[resource(kind = Service, group = "orion", version = "v1", status = ServiceStatus, short = "svc")]
+#[resource(kind = Service, group = "orion", version = "v1", status = ServiceStatus, short = "svc", validate = crate::rules::check_service)]
 #[resource(
     column("DESIRED", ".status.desired"),
     column("READY", ".status.ready"),

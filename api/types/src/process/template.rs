@@ -39,7 +39,6 @@ pub struct Template {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
     /// Environment variables. Numbers and booleans are taken as the text they are written as.
-    #[schemars(extend("x-orion-keys" = "env-name"))]
     pub env: BTreeMap<String, EnvValue>,
     /// Sets of environment variables from elsewhere; `env` wins over them, later ones over earlier ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -99,7 +98,6 @@ pub struct Artifact {
     pub url: String,
     /// The SHA-256 of the archive in hex; an archive with another is not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-orion-format" = "sha256"))]
     pub sha256: Option<String>,
 }
 

@@ -37,10 +37,16 @@ pub(super) fn issues(process: &ProcessSpec, env_files: EnvFiles) -> Vec<Issue> {
     issues
 }
 
-fn artifact(template: &Template) -> Option<Issue> {
-    let url = &template.artifact.as_ref()?.url;
-    let known = url.starts_with("https://") || url.starts_with("http://");
-    (!known).then(|| Issue::at("artifact.url", format!("{url:?} does not begin with https:// or http://")))
+fn artifact(template: &Template) -> Vec<Issue> {
+    let Some(artifact) = &template.artifact else { return Vec::new() };
+    let mut issues = Vec::new();
+    if !artifact.url.starts_with("https://") && !artifact.url.starts_with("http://") {
+        issues.push(Issue::at("artifact.url", format!("{:?} does not begin with https:// or http://", artifact.url)));
+    }
+    if artifact.sha256.as_ref().is_some_and(|hash| hash.len() != 64 || !hash.chars().all(|c| c.is_ascii_hexdigit())) {
+        issues.push(Issue::at("artifact.sha256", "is no SHA-256: 64 digits 0-9 and a-f"));
+    }
+    issues
 }
 
 fn ports(ports: &[PortSpec]) -> Vec<Issue> {

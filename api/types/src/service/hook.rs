@@ -1,17 +1,14 @@
 //! Plugin actions called at moments of a replica's life.
 
-use std::ops::Deref;
+use std::{fmt, ops::Deref};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{
-    Duration,
-    scalar::{Scalar, impl_scalar, kind_of},
-};
+use crate::scalar::{Scalar, impl_scalar, kind_of};
 
-/// Which actions are called when. Each is one hook or a list of hooks.
+/// Which actions are called when. Each is one hook or a list of hooks, named `plugin:action`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hooks {
@@ -36,7 +33,7 @@ impl Hooks {
     }
 
     /// The moments with their hooks, by field name.
-    pub fn all(&self) -> impl Iterator<Item = (&'static str, &[HookRef])> {
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &[Hook])> {
         [
             ("beforeStart", &*self.before_start),
             ("afterDeploy", &*self.after_deploy),
@@ -47,9 +44,45 @@ impl Hooks {
     }
 }
 
+/// One hook: `plugin:action`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hook(String);
+
+impl Hook {
+    /// A hook by its text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The plugin and its action. The last colon divides them, since a plugin's name may hold one; `None` where the
+    /// text names no plugin or no action, and so nothing that could be called.
+    pub fn parts(&self) -> Option<(&str, &str)> {
+        self.0.rsplit_once(':').filter(|(plugin, action)| !plugin.is_empty() && !action.is_empty())
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The hooks of one moment, called in order. Written as one or as a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct HookList(Vec<HookRef>);
+pub struct HookList(Vec<Hook>);
+
+impl Deref for HookList {
+    type Target = [Hook];
+
+    fn deref(&self) -> &[Hook] {
+        &self.0
+    }
+}
 
 impl HookList {
     /// Whether it names no hook.
@@ -58,114 +91,34 @@ impl HookList {
     }
 }
 
-impl Deref for HookList {
-    type Target = [HookRef];
-
-    fn deref(&self) -> &[HookRef] {
-        &self.0
-    }
-}
-
-impl From<Vec<HookRef>> for HookList {
-    fn from(hooks: Vec<HookRef>) -> Self {
-        Self(hooks)
+impl FromIterator<Hook> for HookList {
+    fn from_iter<I: IntoIterator<Item = Hook>>(hooks: I) -> Self {
+        Self(hooks.into_iter().collect())
     }
 }
 
 impl Scalar for HookList {
     const FORMAT: &'static str = "hooks";
-    const TYPES: &'static [&'static str] = &["array", "string", "object"];
+    const TYPES: &'static [&'static str] = &["array", "string"];
 
     fn shape() -> Value {
-        let mut hook = HookRef::shape();
-        let item = json!({ "type": HookRef::TYPES, "properties": hook["properties"].clone() });
-        hook["items"] = item;
-        hook
+        json!({ "items": { "type": "string" } })
     }
 
     fn read(value: &Value) -> Result<Self, String> {
+        let hook = |value: &Value| match value {
+            Value::String(text) if !text.is_empty() => Ok(Hook::new(text.as_str())),
+            other => Err(format!("must be `plugin:action` or a list of such, not {}", kind_of(other))),
+        };
         match value {
-            Value::Array(items) => items.iter().map(HookRef::read).collect::<Result<_, _>>().map(Self),
-            one => HookRef::read(one).map(|hook| Self(vec![hook])),
+            Value::Array(items) => items.iter().map(hook).collect(),
+            one => hook(one).map(|hook| Self(vec![hook])),
         }
     }
 
     fn write(&self) -> Value {
-        self.0.iter().map(Scalar::write).collect()
+        self.0.iter().map(Hook::as_str).collect()
     }
 }
 
-/// One hook: `plugin:action`, or `{hook, timeout, failurePolicy}`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HookRef {
-    /// `plugin:action`.
-    pub hook: String,
-    /// How long it may take; default 30s.
-    pub timeout: Option<Duration>,
-    /// What its failure means; default `fail` for beforeStart, `ignore` for the others.
-    pub failure_policy: Option<HookFailure>,
-}
-
-/// What the failure of a hook means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum HookFailure {
-    /// The replica waits, or fails.
-    Fail,
-    /// Nothing; it is recorded.
-    Ignore,
-}
-
-impl HookRef {
-    /// The plugin and its action; the last colon divides them, since a plugin's name may hold one.
-    pub fn parts(&self) -> Option<(&str, &str)> {
-        self.hook.rsplit_once(':').filter(|(plugin, action)| !plugin.is_empty() && !action.is_empty())
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LongForm {
-    hook: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    timeout: Option<Duration>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    failure_policy: Option<HookFailure>,
-}
-
-impl Scalar for HookRef {
-    const FORMAT: &'static str = "hook";
-    const TYPES: &'static [&'static str] = &["string", "object"];
-
-    fn shape() -> Value {
-        let policies = json!({ "type": "string", "enum": ["fail", "ignore"] });
-        json!({ "properties": { "hook": { "type": "string" }, "timeout": { "type": "string" }, "failurePolicy": policies } })
-    }
-
-    fn read(value: &Value) -> Result<Self, String> {
-        match value {
-            Value::String(hook) if !hook.is_empty() => {
-                Ok(Self { hook: hook.clone(), timeout: None, failure_policy: None })
-            }
-            Value::Object(_) => {
-                let LongForm { hook, timeout, failure_policy } =
-                    LongForm::deserialize(value).map_err(|error| error.to_string())?;
-                Ok(Self { hook, timeout, failure_policy })
-            }
-            other => {
-                Err(format!("must be `plugin:action` or {{hook, timeout, failurePolicy}}, not {}", kind_of(other)))
-            }
-        }
-    }
-
-    fn write(&self) -> Value {
-        if self.timeout.is_none() && self.failure_policy.is_none() {
-            return self.hook.as_str().into();
-        }
-        let long = LongForm { hook: self.hook.clone(), timeout: self.timeout, failure_policy: self.failure_policy };
-        serde_json::to_value(long).expect("three plain fields")
-    }
-}
-
-impl_scalar!(HookRef, HookList);
+impl_scalar!(HookList);
