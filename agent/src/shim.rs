@@ -93,25 +93,16 @@ struct Ready {
 
 fn run() -> io::Result<()> {
     let mut ready = prepare()?;
-    ready.agent.send_now(&Reply::Bound { protocol: PROTOCOL, shim: ready.identity.clone() })?;
-    let Some(definition) = ready.definition()? else {
-        // The agent is gone: there is nothing to start, and nobody to tell.
-        return ready.leave_nothing();
-    };
-    match ready.start(&definition) {
-        Ok((main, stdout, stderr)) => {
-            let (stop, logs) = (definition.stop, definition.logs.clone());
-            drop(definition);
+    let started = ready.definition().and_then(|definition| {
+        let started = ready.start(&definition)?;
+        Ok((started, definition.stop, definition.logs))
+    });
+    match started {
+        Ok(((main, stdout, stderr), stop, logs)) => {
             sys::trim_memory();
             Supervisor::new(ready, main, [stdout, stderr], stop, logs)?.run()
         }
-        Err(failure) => {
-            ready.record.append(&Entry::Failed { failure: failure.clone() })?;
-            unlink_socket(&ready.dir, &ready.files);
-            // If the agent is gone, the next one reads it in the record.
-            let _told = ready.agent.send_now(&Reply::Failed { failure });
-            Ok(())
-        }
+        Err(failure) => ready.fail(failure),
     }
 }
 
@@ -171,13 +162,28 @@ fn unlink_socket(dir: &OwnedFd, files: &Files) {
 }
 
 impl Ready {
-    /// Waits for what to run; none if the agent goes away before it has said so.
-    fn definition(&mut self) -> io::Result<Option<Box<Definition>>> {
+    /// Says that it is bound, and waits for what to run. An agent that goes away before it has said so is a failure like
+    /// others: nothing is started, and the record says it.
+    fn definition(&mut self) -> Result<Box<Definition>, StartFailure> {
+        let failure = |kind, message: String| Err(StartFailure { kind, message });
+        let bound = Reply::Bound { protocol: PROTOCOL, shim: self.identity.clone() };
+        let mut heard = self.agent.send_now(&bound).and_then(|()| self.agent.wait_for_request());
         loop {
-            match self.agent.wait_for_request()? {
-                Some(Request::Run { definition }) => return Ok(Some(definition)),
-                Some(_) => {}
-                None => return Ok(None),
+            match heard {
+                Ok(Some(Request::Run { definition })) => return Ok(definition),
+                Ok(Some(_)) => heard = self.agent.wait_for_request(),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return failure(
+                        StartFailureKind::BadDefinition,
+                        format!("the shim does not understand the definition: {error}"),
+                    );
+                }
+                Ok(None) | Err(_) => {
+                    return failure(
+                        StartFailureKind::Transient,
+                        "the agent ended before it had said what to run".to_owned(),
+                    );
+                }
             }
         }
     }
@@ -193,21 +199,26 @@ impl Ready {
             Ok(main) => Ok((main, started.stdout, started.stderr)),
             Err(error) => {
                 // What is not in the record must not run: a later agent could not tell what to look for.
-                sys::signal_group(started.pid, crate::signal::Signal::KILL).map_err(|error| not_noted(&error))?;
-                Err(not_noted(&error))
+                let undone = undo(started.pid).err();
+                let message = format!("could not note the process in its record: {}", undone.unwrap_or(error));
+                Err(StartFailure { kind: StartFailureKind::Transient, message })
             }
         }
     }
 
-    fn leave_nothing(self) -> io::Result<()> {
+    /// The record says it first: if this agent is gone, the next one need not wonder whether something runs.
+    fn fail(mut self, failure: StartFailure) -> io::Result<()> {
+        self.record.append(&Entry::Failed { failure: failure.clone() })?;
         unlink_socket(&self.dir, &self.files);
-        self.files.remove_exit(self.id.attempt)
+        // An agent that is gone is no matter.
+        let _told = self.agent.send_now(&Reply::Failed { failure });
+        Ok(())
     }
 }
 
-fn not_noted(error: &io::Error) -> StartFailure {
-    StartFailure {
-        kind: StartFailureKind::Transient,
-        message: format!("could not note the process in its record: {error}"),
-    }
+/// Ends a process that has just been started.
+fn undo(main: i32) -> io::Result<()> {
+    sys::signal_group(main, crate::signal::Signal::KILL)?;
+    rustix::process::waitpid(rustix::process::Pid::from_raw(main), rustix::process::WaitOptions::empty())?;
+    Ok(())
 }

@@ -65,6 +65,8 @@ pub(super) struct Ending {
     group_told: bool,
     stuck: Vec<Stuck>,
     news: Vec<News>,
+    /// The last look failed.
+    look_again_at: Option<Instant>,
 }
 
 impl Ending {
@@ -78,6 +80,7 @@ impl Ending {
             group_told: false,
             stuck: Vec::new(),
             news: Vec::new(),
+            look_again_at: None,
         }
     }
 
@@ -101,13 +104,14 @@ impl Ending {
         self.main_exit.as_ref().filter(|_| self.phase == Phase::Settled)
     }
 
-    /// When [`Ending::tick`] has something to do.
+    /// When [`Ending::look`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.phase {
+        let phase = match self.phase {
             Phase::Running | Phase::Settled => None,
             Phase::Asked { kill_at } => Some(kill_at),
             Phase::Killing { again_at, .. } => Some(again_at),
-        }
+        };
+        phase.into_iter().chain(self.look_again_at).min()
     }
 
     /// Signals the main process, if it is still there to be signalled.
@@ -119,54 +123,54 @@ impl Ending {
     }
 
     /// Begins to end it. Again: nothing.
-    pub(super) fn stop(&mut self, policy: &StopPolicy, now: Instant) -> io::Result<()> {
+    pub(super) fn stop(&mut self, policy: &StopPolicy, now: Instant) {
         self.stop_asked |= self.main_exit.is_none();
         if self.phase != Phase::Running {
-            return Ok(());
+            return;
         }
         self.become_asked(policy, now);
-        match policy.kill_mode {
-            KillMode::Group => {
-                self.group_told = true;
-                sys::signal_group(self.main, policy.signal)?;
-                // One that was stopped could not even hear it.
-                sys::signal_group(self.main, Signal::CONT)
-            }
-            KillMode::Process => {
-                sys::signal_child(self.main, policy.signal)?;
-                sys::signal_child(self.main, Signal::CONT)
-            }
+        // CONT, since one that was paused could not even hear it.
+        for signal in [policy.signal, Signal::CONT] {
+            // One that may not be signalled is reported when the time comes to kill it.
+            let _refused = match policy.kill_mode {
+                KillMode::Group => sys::signal_group(self.main, signal),
+                KillMode::Process => sys::signal_child(self.main, signal),
+            };
         }
+        self.group_told = policy.kill_mode == KillMode::Group;
     }
 
     /// Ends it without asking.
-    pub(super) fn kill(&mut self, now: Instant) -> io::Result<()> {
+    pub(super) fn kill(&mut self, policy: &StopPolicy, now: Instant) {
         self.stop_asked |= self.main_exit.is_none();
-        if matches!(self.phase, Phase::Killing { .. } | Phase::Settled) {
-            return Ok(());
+        if !matches!(self.phase, Phase::Killing { .. } | Phase::Settled) {
+            self.become_killing(now);
+            self.look(policy, now);
         }
-        self.become_killing(now);
-        self.kill_round(now)
     }
 
-    /// Children may have ended.
-    pub(super) fn children_changed(&mut self, policy: &StopPolicy, now: Instant) -> io::Result<()> {
+    /// Children may have ended, or a time may have come. What keeps it from looking now, such as too many open files,
+    /// ends neither the shim nor the process: it looks again.
+    pub(super) fn look(&mut self, policy: &StopPolicy, now: Instant) {
+        let looked = self.pass_time(now).and_then(|()| self.children_changed(policy, now));
+        self.look_again_at = looked.is_err().then(|| now + LONGEST_PAUSE);
+    }
+
+    fn children_changed(&mut self, policy: &StopPolicy, now: Instant) -> io::Result<()> {
         self.notice_main(policy, now)?;
         self.reap_others()?;
         self.try_to_settle()
     }
 
-    /// A time has come.
-    pub(super) fn tick(&mut self, policy: &StopPolicy, now: Instant) -> io::Result<()> {
+    fn pass_time(&mut self, now: Instant) -> io::Result<()> {
         match self.phase {
             Phase::Asked { kill_at } if now >= kill_at => {
                 self.become_killing(now);
-                self.kill_round(now)?;
+                self.kill_round(now)
             }
-            Phase::Killing { again_at, .. } if now >= again_at => self.kill_round(now)?,
-            Phase::Running | Phase::Asked { .. } | Phase::Killing { .. } | Phase::Settled => {}
+            Phase::Killing { again_at, .. } if now >= again_at => self.kill_round(now),
+            Phase::Running | Phase::Asked { .. } | Phase::Killing { .. } | Phase::Settled => Ok(()),
         }
-        self.children_changed(policy, now)
     }
 
     fn become_asked(&mut self, policy: &StopPolicy, now: Instant) {

@@ -128,7 +128,7 @@ impl Supervisor {
         let ready = self.wait()?;
         let now = Instant::now();
         for (output, _) in self.outputs.iter_mut().zip(ready.outputs).filter(|(_, ready)| *ready) {
-            output.read(&mut self.chunk, now, &mut self.log)?;
+            output.read(&mut self.chunk, now, &mut self.log);
         }
         self.store_late_pieces(now);
         self.log.flush();
@@ -136,13 +136,14 @@ impl Supervisor {
             self.signalled(now)?;
         }
         if self.ending.due().is_some_and(|due| due <= now) {
-            self.ending.tick(&self.snapshot.stop, now)?;
+            self.ending.look(&self.snapshot.stop, now);
         }
         self.serve(&ready.connections, now);
         if ready.listener {
             self.accept();
         }
-        self.tell_news()
+        self.tell_news();
+        Ok(())
     }
 
     fn wait(&self) -> io::Result<Woken> {
@@ -190,8 +191,8 @@ impl Supervisor {
         while let Some(signal) = self.signals.read_signal()? {
             match i32::try_from(signal.ssi_signo) {
                 // A person or the machine's shutdown ends the shim: its process ends the orderly way.
-                Ok(libc::SIGTERM) => self.ending.stop(&self.snapshot.stop, now)?,
-                _ => self.ending.children_changed(&self.snapshot.stop, now)?,
+                Ok(libc::SIGTERM) => self.ending.stop(&self.snapshot.stop, now),
+                _ => self.ending.look(&self.snapshot.stop, now),
             }
         }
         Ok(())
@@ -233,22 +234,33 @@ impl Supervisor {
     }
 
     fn carry_out(&mut self, request: Request, now: Instant) -> Option<Reply> {
-        let (id, done) = match request {
+        let policy = self.snapshot.stop;
+        let id = match request {
             Request::Hello { .. } => return Some(Reply::State(Box::new(self.state()))),
-            Request::Stop { id } => (id, self.ending.stop(&self.snapshot.stop, now)),
-            Request::Kill { id } => (id, self.ending.kill(now)),
-            Request::Signal { id, signal } => (id, self.ending.signal_main(signal)),
+            Request::Signal { id, signal } => match self.ending.signal_main(signal) {
+                Ok(()) => id,
+                Err(error) => return Some(Reply::Refused { id, reason: error.to_string() }),
+            },
+            Request::Stop { id } => {
+                self.ending.stop(&policy, now);
+                id
+            }
+            Request::Kill { id } => {
+                self.ending.kill(&policy, now);
+                id
+            }
             Request::Settings { id, stop, logs } => {
-                self.snapshot.stop = stop;
-                self.log.set_bound(&logs);
-                (id, Ok(()))
+                self.change_settings(stop, &logs);
+                id
             }
             Request::Run { .. } | Request::Unknown => return None,
         };
-        Some(match done {
-            Ok(()) => Reply::Done { id },
-            Err(error) => Reply::Refused { id, reason: error.to_string() },
-        })
+        Some(Reply::Done { id })
+    }
+
+    fn change_settings(&mut self, stop: StopPolicy, logs: &LogSettings) {
+        self.snapshot.stop = stop;
+        self.log.set_bound(logs);
     }
 
     fn state(&self) -> Snapshot {
@@ -260,24 +272,27 @@ impl Supervisor {
         }
     }
 
-    fn tell_news(&mut self) -> io::Result<()> {
+    fn tell_news(&mut self) {
         for news in self.ending.take_news() {
             match news {
                 News::Stopping => self.tell(&Reply::Stopping { stuck: self.ending.stuck().to_vec() }),
                 News::MainEnded { exit, left } => {
-                    // Kept for the case that the shim itself dies before the rest has ended.
-                    self.record.append(&Entry::MainEnded { exit })?;
-                    if left > 0 {
-                        let note = format!(
-                            "the main process has ended and left {left} running; they are ended too: programs that put themselves in the background are not supported"
-                        );
-                        self.log.line(Timestamp::now(), LogStream::Orion, note.as_bytes());
-                        self.log.flush();
-                    }
+                    // Only for the case that the shim itself dies before the rest has ended: not worth dying for.
+                    let _unnoted = self.record.append(&Entry::MainEnded { exit });
+                    self.note_left_behind(left);
                 }
             }
         }
-        Ok(())
+    }
+
+    fn note_left_behind(&mut self, left: usize) {
+        if left > 0 {
+            let note = format!(
+                "the main process has ended and left {left} running; they are ended too: programs that put themselves in the background are not supported"
+            );
+            self.log.line(Timestamp::now(), LogStream::Orion, note.as_bytes());
+            self.log.flush();
+        }
     }
 
     fn tell(&mut self, reply: &Reply) {
@@ -291,7 +306,7 @@ impl Supervisor {
         loop {
             let now = Instant::now();
             for output in &mut self.outputs {
-                output.read(&mut self.chunk, now, &mut self.log)?;
+                output.read(&mut self.chunk, now, &mut self.log);
             }
             self.log.flush();
             let open: Vec<&File> = self.outputs.iter().filter_map(|output| output.pipe.as_ref()).collect();
@@ -333,20 +348,19 @@ impl Output {
     }
 
     /// Takes what is in the pipe, up to a turn's share.
-    fn read(&mut self, chunk: &mut [u8], now: Instant, log: &mut LogWriter) -> io::Result<()> {
+    fn read(&mut self, chunk: &mut [u8], now: Instant, log: &mut LogWriter) {
         for _ in 0..CHUNKS_A_TURN {
-            let Some(pipe) = &mut self.pipe else { return Ok(()) };
+            let Some(pipe) = &mut self.pipe else { return };
             match pipe.read(chunk) {
-                Ok(0) => {
+                Ok(count) if count > 0 => self.lines.feed(&chunk[..count], now, log),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Its end, or an error, which a pipe does not have: nothing more will come.
+                Ok(_) | Err(_) => {
                     self.pipe = None;
                     self.lines.flush(log);
                 }
-                Ok(count) => self.lines.feed(&chunk[..count], now, log),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
             }
         }
-        Ok(())
     }
 }

@@ -57,7 +57,8 @@ pub(super) fn end(record: &Record) -> io::Result<Vec<Stuck>> {
             }
             held.extend(Handle::open(stat.pid)?.filter(|handle| handle.stat.start == stat.start));
         }
-        held.retain(|handle| !ended_and_reaped(handle));
+        let pids: Vec<i32> = held.iter().map(Handle::pid).collect();
+        held.retain(|handle| !is_over(handle, &pids));
         let stuck: Vec<Stuck> = held.iter().map(kill).collect();
         if held.is_empty() || Instant::now() > deadline {
             return Ok(stuck);
@@ -67,12 +68,18 @@ pub(super) fn end(record: &Record) -> io::Result<Vec<Stuck>> {
     }
 }
 
-fn ended_and_reaped(handle: &Handle) -> bool {
-    let ended = handle.has_ended();
-    if ended {
-        handle.reap();
+/// Whether it has ended and is nobody's here to reap. One whose dead parent has not been reaped yet comes to this
+/// process only then.
+fn is_over(handle: &Handle, held: &[i32]) -> bool {
+    if !handle.has_ended() {
+        return false;
     }
-    ended
+    handle.reap();
+    let own = std::process::id().cast_signed();
+    match Stat::read(handle.pid()) {
+        Ok(stat) if stat.start == handle.stat.start => stat.parent != own && !held.contains(&stat.parent),
+        Ok(_) | Err(_) => true,
+    }
 }
 
 /// Kills it, and says what to report if it lives on.

@@ -132,6 +132,8 @@ async fn an_agent_killed_at_any_moment_of_a_launch_leaves_nothing_unowned() {
         agent.wait().expect("reaps");
         let shims = world.shims();
         let recovered = shims.recover().await.expect("recovers");
+        let is_lost = |one: &Recovered| matches!(one, Recovered::Ended { end: End::Lost(_) | End::Exited(_), .. });
+        assert!(!recovered.iter().any(is_lost), "round {round}: nothing had been started: {recovered:?}");
         let owned: Vec<i32> = live(recovered.clone()).iter().map(|shim| shim.identity().pid).collect();
         for stat in world.alive() {
             let is_owned = owned.contains(&stat.pid) || owned.contains(&stat.parent);
