@@ -91,3 +91,102 @@ pub fn surge_block(spec: &ServiceSpec, eligible_nodes: u32) -> Option<SurgeBlock
     };
     (nodes > 0 && replicas >= nodes).then_some(SurgeBlock::StaticPort { port, nodes })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec(fields: Value) -> ServiceSpec {
+        serde_json::from_value(fields).expect("a spec")
+    }
+
+    fn restarts(fields: &[&str]) -> Effect {
+        Effect::Restarts { fields: fields.iter().map(|field| (*field).to_owned()).collect() }
+    }
+
+    /// SPEC.md section 3, "What restarts".
+    #[test]
+    fn only_the_template_restarts() {
+        let old = spec(json!({"command": "serve", "env": {"A": "1"}}));
+        let with = |fields: Value| {
+            let mut new = serde_json::to_value(&old).expect("serialises");
+            fields.as_object().expect("fields").iter().for_each(|(name, value)| new[name] = value.clone());
+            effect(&old, &spec(new))
+        };
+        let restarting = [
+            ("command", json!("serve2")),
+            ("entry", json!("main.ts")),
+            ("runtime", json!("bun")),
+            ("type", json!("worker")),
+            ("release", json!("2")),
+            ("artifact", json!({"url": "https://x"})),
+            ("path", json!("web")),
+            ("env", json!({"A": "2"})),
+            ("envFrom", json!([{"secret": "b"}])),
+            ("ports", json!([{"port": 80}])),
+            ("user", json!("www")),
+            ("shell", json!(true)),
+            ("restartedAt", json!("2026-11-24T10:00:00Z")),
+        ];
+        for (field, value) in restarting {
+            assert_eq!(with(json!({ field: value })), restarts(&[field]), "{field}");
+        }
+        let in_place = [
+            ("replicas", json!(3)),
+            ("labels", json!({"a": "b"})),
+            ("placement", json!({"nodes": "zone=eu"})),
+            ("update", json!({"maxSurge": 2})),
+            ("restart", json!({"maxDelay": "5s"})),
+            ("stop", json!({"timeout": "5s"})),
+            ("logs", json!({"maxFiles": 2})),
+            ("health", json!({"readiness": {"exec": {"command": "ok"}}})),
+            ("resources", json!({"cpu": 1, "limits": {"memory": 64}})),
+            ("autoscaling", json!({"enabled": true})),
+            ("dependencies", json!(["db"])),
+            ("hooks", json!({"beforeStart": "a:b"})),
+            ("disconnect", json!({"lostAfter": "90s"})),
+            ("singleton", json!(true)),
+        ];
+        for (field, value) in in_place {
+            assert_eq!(with(json!({ field: value })), Effect::InPlace, "{field}");
+        }
+        assert_eq!(
+            with(json!({"env": {"A": 1}, "type": "node", "stop": {"signal": "term"}})),
+            Effect::None,
+            "said otherwise, the same"
+        );
+        assert_eq!(with(json!({"shell": true, "replicas": 2, "env": {}})), restarts(&["env", "shell"]));
+    }
+
+    #[test]
+    fn changed_fields_are_named_once_and_sorted() {
+        let (old, new) = (spec(json!({"replicas": 1, "user": "a"})), spec(json!({"replicas": 2, "command": "x"})));
+        assert_eq!(changed_fields(&old, &new), ["command", "replicas", "user"]);
+        assert!(changed_fields(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn a_surge_copy_has_no_place_where_each_node_holds_the_port() {
+        let port = |replicas: Value| json!({"replicas": replicas, "ports": [{"port": 80, "allocation": "dynamic"}, {"port": 81}]});
+        let blocked = |nodes| Some(SurgeBlock::StaticPort { port: 81, nodes });
+        let mut pinned = port(json!(1));
+        pinned["placement"] = json!({"node": "n1"});
+        let table = [
+            (json!({"replicas": 5}), 1, None),
+            (port(json!(1)), 1, blocked(1)),
+            (port(json!(1)), 2, None),
+            (port(json!(2)), 2, blocked(2)),
+            (port(json!(3)), 2, blocked(2)),
+            (port(json!(1)), 0, None),
+            (port(json!("eachNode")), 3, blocked(3)),
+            (pinned, 5, blocked(1)),
+            (json!({"ports": [{"port": 80, "allocation": "socket"}]}), 1, None),
+            (json!({"singleton": true}), 9, Some(SurgeBlock::Singleton)),
+        ];
+        for (fields, nodes, expected) in table {
+            assert_eq!(surge_block(&spec(fields.clone()), nodes), expected, "{fields} on {nodes}");
+        }
+    }
+}

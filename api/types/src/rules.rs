@@ -136,3 +136,38 @@ fn find_nul(value: &Value, path: &Path, issues: &mut Vec<Issue>) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use orion_model::{Raw, Resource};
+    use serde_json::json;
+
+    use super::*;
+
+    fn paths<K: Resource>(object: Value) -> Vec<String> {
+        let definition = K::definition();
+        let raw = Raw::from_value(definition.kind.clone(), object).expect("is an object");
+        definition.issues(&raw, None).into_iter().map(|issue| issue.path).collect()
+    }
+
+    #[test]
+    fn an_object_that_another_client_writes_obeys_the_same_rules() {
+        let service = |name: &str, spec: Value| {
+            paths::<Service>(
+                json!({"apiVersion": "orion/v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"}, "spec": spec}),
+            )
+        };
+        assert!(service("web", json!({"command": "run"})).is_empty());
+        assert_eq!(service("web", json!({"type": "exec"})), ["spec.command"]);
+        assert_eq!(service("web", json!({"envFrom": [{"file": ".env"}]})), ["spec.envFrom[0].file"]);
+        assert_eq!(
+            service("web", json!({"update": {"maxSurge": 0}, "env": {"A": "x\0"}})),
+            ["spec.update.maxUnavailable", "spec.env.A"]
+        );
+        assert_eq!(service("Web", json!({})), ["metadata.name"]);
+        assert_eq!(service(&"a".repeat(51), json!({})), ["metadata.name"]);
+        assert_eq!(service("web", json!({"command": "x".repeat(MAX_DEFINITION_BYTES)})), ["spec"]);
+        let job = json!({"metadata": {"name": "once"}, "spec": {"runtime": "none"}});
+        assert_eq!(paths::<Job>(job), ["spec.command"]);
+    }
+}

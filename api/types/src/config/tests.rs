@@ -781,7 +781,7 @@ fn no_text_makes_the_check_panic() {
     let mut random = fastrand::Rng::with_seed(11);
     let options = Options { limits: Limits { nodes: 5000, ..Limits::default() }, ..Options::default() };
     let mut accepted = 0;
-    for _ in 0..3000 {
+    for _ in 0..1500 {
         let mut text: Vec<char> = EVERYTHING.chars().collect();
         for _ in 0..random.usize(1..4) {
             let at = random.usize(..=text.len());
@@ -798,5 +798,5 @@ fn no_text_makes_the_check_panic() {
             Err(issues) => assert!(!issues.is_empty(), "{text}"),
         }
     }
-    assert!(accepted > 30, "the mutations are mild enough to get past the parser: {accepted}");
+    assert!(accepted > 15, "the mutations are mild enough to get past the parser: {accepted}");
 }
