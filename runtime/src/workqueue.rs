@@ -64,6 +64,7 @@ use crate::rate_limiter::TokenBucket;
 
 mod list;
 mod metrics;
+mod moment;
 mod pace;
 mod ready;
 mod runs;
@@ -75,6 +76,7 @@ mod timers;
 
 pub use metrics::{Inspection, KeyState, Metrics, Timer};
 
+use moment::Moment;
 use slot::{Cause, Trigger, When};
 use slots::{Slots, Taken};
 
@@ -236,11 +238,14 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
     /// Dropped before it is ready, it has taken no key, and the next waiting worker is woken in its place.
     pub async fn get(&self) -> Option<Item<K>> {
         coop::consume_budget().await;
+        if let Some(item) = self.take() {
+            return Some(item);
+        }
         let mut kept_time = false;
         loop {
             let mut work = pin!(self.shared.work.notified());
             let mut earlier = pin!(self.shared.earlier.notified());
-            match self.next(kept_time, work.as_mut(), earlier.as_mut()) {
+            match self.take_or_wait(kept_time, work.as_mut(), earlier.as_mut()) {
                 Next::Item(item) => return Some(item),
                 Next::End => return None,
                 Next::Wait(waiting) => kept_time = waiting.wait(work, earlier).await,
@@ -289,7 +294,7 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
 
     /// Counts and times.
     pub fn metrics(&self) -> Metrics {
-        self.shared.update(|slots, now| slots.metrics(now))
+        self.shared.update(|slots, moment| slots.metrics(moment.now()))
     }
 
     /// What the queue knows of a key.
@@ -298,21 +303,28 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
         self.shared.update(|slots, _| slots.inspect(hash, key))
     }
 
+    /// Hands out a key if one is ready.
+    fn take(&self) -> Option<Item<K>> {
+        self.hand_out(self.shared.lock(), Instant::now()).ok()
+    }
+
     /// Hands out a key, or makes the caller one of the waiting before anyone can add one.
-    fn next(&self, kept_time: bool, work: Pin<&mut Notified<'_>>, earlier: Pin<&mut Notified<'_>>) -> Next<'_, K> {
+    fn take_or_wait(
+        &self,
+        kept_time: bool,
+        work: Pin<&mut Notified<'_>>,
+        earlier: Pin<&mut Notified<'_>>,
+    ) -> Next<'_, K> {
         let shared = &self.shared;
         let now = Instant::now();
         let mut state = shared.lock();
         if kept_time {
             state.keeper = None;
         }
-        state.slots.promote(now);
-        if let Some(taken) = state.slots.take(now) {
-            let more = state.slots.has_ready() || state.needs_keeper();
-            drop(state);
-            shared.wake_one_if(more);
-            return Next::Item(Item { shared: shared.clone(), taken, open: true });
-        }
+        let mut state = match self.hand_out(state, now) {
+            Ok(item) => return Next::Item(item),
+            Err(state) => state,
+        };
         if state.slots.ended() {
             return Next::End;
         }
@@ -323,6 +335,20 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
             earlier.enable();
         }
         Next::Wait(Waiting { shared, keeps_until, over: false })
+    }
+
+    /// Hands out a key, and wakes another worker if there is more to do; else gives the lock back.
+    fn hand_out<'a>(
+        &self,
+        mut state: MutexGuard<'a, State<K>>,
+        now: Instant,
+    ) -> Result<Item<K>, MutexGuard<'a, State<K>>> {
+        state.slots.promote(now);
+        let Some(taken) = state.slots.take(now) else { return Err(state) };
+        let more = state.slots.has_ready() || state.needs_keeper();
+        drop(state);
+        self.shared.wake_one_if(more);
+        Ok(Item { shared: self.shared.clone(), taken, open: true })
     }
 }
 
@@ -371,7 +397,7 @@ impl<K> Item<K> {
     fn close(&mut self, outcome: Outcome) {
         self.open = false;
         let Taken { id, priority, .. } = self.taken;
-        self.shared.update(|slots, now| slots.done(id, priority, outcome, now));
+        self.shared.update(|slots, moment| slots.done(id, priority, outcome, moment));
     }
 }
 
@@ -403,13 +429,13 @@ impl<K: fmt::Debug> fmt::Debug for Item<K> {
 
 impl<K> Shared<K> {
     /// One step of the queue, and then whoever it concerns is woken, outside the lock.
-    fn update<T>(&self, step: impl FnOnce(&mut Slots<K>, Instant) -> T) -> T {
-        let now = Instant::now();
+    fn update<T>(&self, step: impl FnOnce(&mut Slots<K>, &Moment) -> T) -> T {
+        let moment = Moment::default();
         let mut state = self.lock();
         let adds = state.slots.adds();
-        state.slots.promote(now);
-        let result = step(&mut state.slots, now);
-        state.slots.promote(now);
+        state.slots.promote_at(&moment);
+        let result = step(&mut state.slots, &moment);
+        state.slots.promote_at(&moment);
         let signal = Signal {
             one: state.slots.adds() != adds || state.needs_keeper(),
             keeper: state.keeper_oversleeps(),
@@ -450,7 +476,7 @@ impl<K: Eq + Hash> Shared<K> {
     fn trigger(&self, key: K, trigger: impl FnOnce(Instant) -> Trigger) -> bool {
         let hash = self.hasher.hash_one(&key);
         let (accepted, _key_dropped_outside_the_lock) =
-            self.update(|slots, now| slots.trigger(hash, key, trigger(now)));
+            self.update(|slots, moment| slots.trigger(hash, key, trigger(moment.now())));
         accepted
     }
 }

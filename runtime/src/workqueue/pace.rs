@@ -9,6 +9,7 @@ use crate::rate_limiter::TokenBucket;
 
 use super::{
     Outcome,
+    moment::Moment,
     slot::{Ending, Slot},
 };
 
@@ -29,12 +30,12 @@ impl Pace {
     }
 
     /// The outcome of the slot's current run, with its times.
-    pub(super) fn ending(&mut self, slot: &Slot, outcome: Outcome, now: Instant) -> Ending {
+    pub(super) fn ending(&mut self, slot: &Slot, outcome: Outcome, moment: &Moment) -> Ending {
         match outcome {
             Outcome::Forget => Ending::Forgotten,
-            Outcome::After(delay) => Ending::Requeued { due: after(now, delay) },
-            Outcome::Retry => Ending::Failed(slot.after_failure(|failures| self.retry_at(failures, now))),
-            Outcome::Again => Ending::Again { now },
+            Outcome::After(delay) => Ending::Requeued { due: after(moment.now(), delay) },
+            Outcome::Retry => Ending::Failed(slot.after_failure(|failures| self.retry_at(failures, moment.now()))),
+            Outcome::Again => Ending::Again { now: moment.now() },
             Outcome::Terminal => Ending::Terminal,
         }
     }

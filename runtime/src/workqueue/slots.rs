@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::{
     Config, Inspection, KeyState, Metrics, Outcome, Priority, Shutdown,
     list::Id,
+    moment::Moment,
     pace::Pace,
     ready::Ready,
     runs::Runs,
@@ -94,13 +95,20 @@ impl<K> Slots<K> {
         }
     }
 
+    /// Makes ready what is due, without reading the clock if nothing waits for it.
+    pub(super) fn promote_at(&mut self, moment: &Moment) {
+        if self.timers.len() > 0 {
+            self.promote(moment.now());
+        }
+    }
+
     /// Ends a run; the key comes back if nothing of it need be known. Without effect after an abort.
-    pub(super) fn done(&mut self, id: Id, priority: Priority, outcome: Outcome, now: Instant) -> Option<K> {
+    pub(super) fn done(&mut self, id: Id, priority: Priority, outcome: Outcome, moment: &Moment) -> Option<K> {
         let slot = &mut self.entries.get_mut(id)?.slot;
         slot.priority = priority;
         let ending = match self.closing {
             Some(_) => Ending::Forgotten,
-            None => self.pace.ending(slot, outcome, now),
+            None => self.pace.ending(slot, outcome, moment),
         };
         if self.closing.is_some() {
             self.owed -= usize::from(slot.owes_a_run());
