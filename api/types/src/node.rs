@@ -118,7 +118,7 @@ impl Node {
 
     /// What the scheduler may hand out: the smaller of declared and reported.
     pub fn capacity(&self) -> Capacity {
-        let reported = self.status.observed.as_ref().map(|observed| observed.capacity.clone()).unwrap_or_default();
+        let reported = self.status.observed.as_ref().map(|observed| observed.capacity).unwrap_or_default();
         self.spec.capacity.at_most(&reported)
     }
 

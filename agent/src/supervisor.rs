@@ -1,0 +1,274 @@
+//! All replicas of one agent, and what a control plane's frames do to them.
+//!
+//! A stranger's sync kills nothing: an agent obeys the control plane it knows, and after a restore of that one it keeps
+//! what the server has forgotten until a person decides.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
+
+use orion_model::{ResourceVersion, Uid};
+use orion_types::protocol::{Forget, FromAgent, Launch, Stale, StopCommand, Sync, Synced, Update, Want, Welcome};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    ledger::{Identity, Record, is_file_name},
+    replica::{Command, Context, Found, Handle, Worker},
+    shims::{End, Recovered},
+};
+
+/// How many definitions are asked for in one frame.
+const WANT_PART: usize = 5000;
+
+/// The replicas of one agent.
+pub(crate) struct Supervisor {
+    context: Arc<Context>,
+    identity: Identity,
+    adopt: bool,
+    replicas: BTreeMap<Uid, Entry>,
+    tasks: TaskTracker,
+    session: Session,
+}
+
+struct Entry {
+    handle: Handle,
+    spec_version: ResourceVersion,
+    replica_id: String,
+    held: bool,
+}
+
+/// What the present session has said so far.
+#[derive(Default)]
+struct Session {
+    id: String,
+    obeyed: bool,
+    restored: bool,
+    named: BTreeMap<Uid, ResourceVersion>,
+}
+
+impl Supervisor {
+    /// Takes up what an earlier agent left: its records, and the shims that were found.
+    pub(crate) async fn recover(context: Arc<Context>, identity: Identity, adopt: bool) -> io::Result<Self> {
+        let tasks = TaskTracker::new();
+        let mut supervisor =
+            Self { context, identity, adopt, replicas: BTreeMap::new(), tasks, session: Session::default() };
+        let (mut live, mut ended) = (BTreeMap::new(), BTreeMap::new());
+        for found in supervisor.context.shims.recover().await? {
+            match found {
+                Recovered::Live(shim) => {
+                    live.insert(Uid::new(shim.id().uid.clone()), shim);
+                }
+                Recovered::Ended { id, end } => {
+                    ended.entry(Uid::new(id.uid.clone())).or_insert_with(Vec::new).push((id, end));
+                }
+            }
+        }
+        for record in supervisor.context.ledger.records()? {
+            let ends = ended.remove(&record.uid).unwrap_or_default();
+            let end = supervisor.last_end(&record, ends).await;
+            let found = live.remove(&record.uid).map(Found::Live).or(end.map(Found::Ended));
+            supervisor.add(record, found.unwrap_or(Found::Nothing));
+        }
+        // A record is written before its shim starts, so these are of a ledger that was removed by hand.
+        for (uid, shim) in live {
+            tracing::warn!(%uid, "a process without a record is ended");
+            if let Err(error) = shim.stop().await {
+                tracing::warn!(%uid, %error, "it was not ended");
+            }
+        }
+        Ok(supervisor)
+    }
+
+    /// The end of the last attempt; older ones are forgotten.
+    async fn last_end(&self, record: &Record, ends: Vec<(crate::shims::ShimId, End)>) -> Option<End> {
+        let mut last = None;
+        for (id, end) in ends {
+            if id.attempt == record.attempt {
+                last = Some(end);
+            } else if let Err(error) = self.context.shims.forget(&id).await {
+                tracing::warn!(%id, %error, "an ended attempt's files stay");
+            }
+        }
+        last
+    }
+
+    fn add(&mut self, record: Record, found: Found) {
+        let (uid, spec_version, held) = (record.uid.clone(), record.spec_version, record.held);
+        let replica_id = record.replica_id.clone();
+        let (handle, worker) = Worker::new(self.context.clone(), record, found);
+        self.tasks.spawn(worker.run());
+        self.replicas.insert(uid, Entry { handle, spec_version, replica_id, held });
+    }
+
+    /// Who this agent is.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// A server has answered the hello.
+    pub(crate) fn welcome(&mut self, welcome: &Welcome) {
+        self.session = Session { id: welcome.session_id.clone(), ..Session::default() };
+        let known = self.identity.cluster_id.as_deref();
+        let stranger = known.is_some_and(|known| known != welcome.cluster_id);
+        let older = !stranger && self.identity.store_epoch.is_some_and(|epoch| welcome.store_epoch < epoch);
+        if (stranger || older) && !self.adopt {
+            let why = if stranger { "another control plane" } else { "an older state of the control plane" };
+            tracing::warn!(
+                reason = "ForeignControlPlane",
+                server = %welcome.cluster_id,
+                "this is {why} than the one obeyed so far: its wishes are ignored and everything runs on; \
+                 `orion agent --adopt` makes it the one obeyed"
+            );
+            return;
+        }
+        self.session.obeyed = true;
+        self.session.restored = !stranger && self.identity.store_epoch.is_some_and(|epoch| welcome.store_epoch > epoch);
+        let identity = Identity {
+            cluster_id: Some(welcome.cluster_id.clone()),
+            store_epoch: Some(welcome.store_epoch),
+            ..self.identity.clone()
+        };
+        if identity != self.identity {
+            if let Err(error) = self.context.ledger.keep_identity(&identity) {
+                tracing::error!(%error, "cannot keep which control plane is obeyed");
+            }
+            self.identity = identity;
+        }
+    }
+
+    /// A part of the desired set. After the last: what is lacking is asked for, what is not named is ended.
+    pub(crate) async fn sync(&mut self, sync: Sync) {
+        if !self.session.obeyed {
+            return;
+        }
+        self.session.named.extend(sync.replicas.into_iter().map(|entry| (entry.uid, entry.spec_version)));
+        if !sync.last {
+            return;
+        }
+        let named = std::mem::take(&mut self.session.named);
+        let lacking: Vec<_> = named
+            .iter()
+            .filter(|(uid, version)| self.replicas.get(*uid).is_none_or(|entry| entry.spec_version < **version))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for part in lacking.chunks(WANT_PART) {
+            self.context.outbox.answer(FromAgent::Want(Want { uids: part.to_vec() }));
+        }
+        self.end_unnamed(&named.into_keys().collect()).await;
+        let session_id = self.session.id.clone();
+        self.context.outbox.answer(FromAgent::Synced(Synced { session_id }));
+    }
+
+    async fn end_unnamed(&mut self, named: &BTreeSet<Uid>) {
+        let restored = self.session.restored;
+        for (uid, entry) in self.replicas.iter_mut().filter(|(uid, _)| !named.contains(*uid)) {
+            if restored && !entry.held {
+                tracing::warn!(reason = "HeldAfterRestore", %uid, "the restored server does not know it; it runs on");
+                entry.held = true;
+                entry.handle.tell(Command::Hold).await;
+            }
+            if !entry.held {
+                let reason = "NotDesired".to_owned();
+                let (id, spec_version) = (String::new(), entry.spec_version);
+                entry.handle.tell(Command::Stop { id, spec_version, reason }).await;
+            }
+        }
+    }
+
+    /// Run a replica.
+    pub(crate) async fn launch(&mut self, launch: Launch) {
+        if !self.session.obeyed {
+            return;
+        }
+        let Launch { service, replica_id, id, uid, namespace, spec_version } = launch;
+        if !is_file_name(&uid) {
+            tracing::error!(%uid, "a launch without a usable uid is ignored");
+            return;
+        }
+        if !self.replicas.contains_key(&uid) {
+            let record = Record { uid: uid.clone(), namespace, replica_id, ..Record::default() };
+            self.add(record, Found::Nothing);
+        }
+        self.define(&uid, id, spec_version, Box::new(service)).await;
+    }
+
+    /// Change a replica in place.
+    pub(crate) async fn update(&mut self, update: Update) {
+        if !self.session.obeyed {
+            return;
+        }
+        if !self.replicas.contains_key(&update.uid) {
+            // An update of what is not here says that a launch was lost: ask for it.
+            self.context.outbox.answer(FromAgent::Want(Want { uids: vec![update.uid] }));
+            return;
+        }
+        self.define(&update.uid, update.id, update.spec_version, Box::new(update.config)).await;
+    }
+
+    async fn define(
+        &mut self,
+        uid: &Uid,
+        id: String,
+        spec_version: ResourceVersion,
+        definition: Box<orion_types::protocol::Definition>,
+    ) {
+        let Some(entry) = self.replicas.get_mut(uid) else { return };
+        if spec_version < entry.spec_version {
+            let spec_version = entry.spec_version;
+            self.context.outbox.answer(FromAgent::Stale(Stale { id, spec_version }));
+            return;
+        }
+        entry.spec_version = spec_version;
+        entry.held = false;
+        entry.handle.tell(Command::Define { id, spec_version, definition }).await;
+    }
+
+    /// End a replica. One that is not here is remembered as ended, so that an older launch cannot start it.
+    pub(crate) async fn stop(&mut self, stop: StopCommand) {
+        if !self.session.obeyed || !is_file_name(&stop.uid) {
+            return;
+        }
+        if !self.replicas.contains_key(&stop.uid) {
+            let (uid, namespace, replica_id) = (stop.uid.clone(), stop.namespace, stop.replica_id);
+            self.add(Record { uid, namespace, replica_id, ..Record::default() }, Found::Nothing);
+        }
+        let Some(entry) = self.replicas.get_mut(&stop.uid) else { return };
+        entry.spec_version = entry.spec_version.max(stop.spec_version);
+        tracing::info!(replica = %entry.replica_id, reason = %stop.reason, "stopping");
+        let command = Command::Stop { id: stop.id, spec_version: stop.spec_version, reason: stop.reason };
+        entry.handle.tell(command).await;
+    }
+
+    /// A finished replica need not be remembered.
+    pub(crate) async fn forget(&mut self, forget: Forget) {
+        if let Some(entry) = self.replicas.get(&forget.uid) {
+            entry.handle.tell(Command::Forget).await;
+            self.replicas.remove(&forget.uid);
+        }
+    }
+
+    /// Ends every process, to be started again by the next agent.
+    pub(crate) async fn end_all(&mut self) {
+        for entry in self.replicas.values() {
+            entry.handle.tell(Command::EndWithAgent).await;
+        }
+    }
+
+    /// Waits until every process has ended, after [`end_all`](Self::end_all).
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn all_ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Lets go of all replicas and waits for their tasks; the processes run on.
+    pub(crate) async fn close(&mut self) {
+        self.replicas.clear();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
