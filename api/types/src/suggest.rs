@@ -5,8 +5,14 @@ const FEW_SLIPS: f64 = 0.6;
 /// How alike in its beginning (Jaro-Winkler, 1 is the same) a known word must be to be offered for a shortened one.
 const LIKE_BEGINNING: f64 = 0.88;
 
+/// The longest word that is compared: what is longer is no slip, and comparing takes its length squared.
+const MAX_COMPARED: usize = 64;
+
 /// The known word nearest to this one, if one is near at all.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > MAX_COMPARED {
+        return None;
+    }
     let word = word.to_lowercase();
     let scored =
         known.into_iter().filter_map(|candidate| Some((likeness(&word, &candidate.to_lowercase())?, candidate)));
@@ -44,5 +50,6 @@ mod tests {
         for (word, meant) in table {
             assert_eq!(nearest(word, known), meant, "{word}");
         }
+        assert_eq!(nearest(&"ports".repeat(1_000_000), known), None);
     }
 }

@@ -25,6 +25,8 @@ pub(super) type Anchor = usize;
 pub(super) struct Builder<'l> {
     limits: &'l Limits,
     used: Size,
+    /// What the anchors keep: of anchors within one another, the inner content is kept once for each.
+    kept: Size,
     open: Vec<Frame>,
     anchors: BTreeMap<Anchor, Anchored>,
     root: Option<Document>,
@@ -76,7 +78,14 @@ impl Size {
 
 impl<'l> Builder<'l> {
     pub(super) fn new(limits: &'l Limits) -> Self {
-        Self { limits, used: Size::default(), open: Vec::new(), anchors: BTreeMap::new(), root: None }
+        Self {
+            limits,
+            used: Size::default(),
+            kept: Size::default(),
+            open: Vec::new(),
+            anchors: BTreeMap::new(),
+            root: None,
+        }
     }
 
     /// Whether the next scalar is a key.
@@ -87,6 +96,7 @@ impl<'l> Builder<'l> {
     /// The document that is done; its anchors are forgotten, what it used stays counted.
     pub(super) fn finish(&mut self) -> Option<Document> {
         self.anchors.clear();
+        self.kept = Size::default();
         self.root.take()
     }
 
@@ -167,9 +177,7 @@ impl<'l> Builder<'l> {
     pub(super) fn alias(&mut self, anchor: Anchor, place: Place) -> Result<(), Error> {
         let Some(anchored) = self.anchors.get(&anchor) else { return Err(Error::new(place, Problem::Recursive)) };
         let total = self.used.plus(anchored.size);
-        if total.nodes > self.limits.nodes || total.bytes > self.limits.bytes {
-            return Err(Error::new(place, Problem::Expansion { nodes: self.limits.nodes, bytes: self.limits.bytes }));
-        }
+        self.check_size(total, place)?;
         self.check_depth(anchored.depth, place)?;
         self.used = total;
         let mut document = anchored.document.clone();
@@ -180,6 +188,8 @@ impl<'l> Builder<'l> {
     fn add(&mut self, document: Document, anchor: Option<Anchor>) -> Result<(), Error> {
         if let Some(anchor) = anchor {
             let (size, depth) = measure(&document.value);
+            self.kept = self.kept.plus(size);
+            self.check_size(self.kept, document.node.place)?;
             self.anchors.insert(anchor, Anchored { document: document.clone(), size, depth });
         }
         match self.open.last_mut().map(|frame| &mut frame.content) {
@@ -210,6 +220,12 @@ impl<'l> Builder<'l> {
             return Err(Error::new(place, Problem::TooManyNodes { limit: self.limits.nodes }));
         }
         Ok(())
+    }
+
+    fn check_size(&self, size: Size, place: Place) -> Result<(), Error> {
+        let (nodes, bytes) = (self.limits.nodes, self.limits.bytes);
+        let fits = size.nodes <= nodes && size.bytes <= bytes;
+        if fits { Ok(()) } else { Err(Error::new(place, Problem::Expansion { nodes, bytes })) }
     }
 
     fn check_depth(&self, more: usize, place: Place) -> Result<(), Error> {

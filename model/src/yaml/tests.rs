@@ -182,6 +182,11 @@ fn an_alias_bomb_is_refused() {
     let text = format!("a: &a {}\nb: [{}]", "x".repeat(100_000), vec!["*a"; 100].join(", "));
     assert!(matches!(refused(&text).problem, Problem::Expansion { .. }));
 
+    // Anchors within one another, each of which would keep all of the text.
+    let nested =
+        format!("{}{}{}", (0..50).map(|i| format!("&a{i} [")).collect::<String>(), "x".repeat(100_000), "]".repeat(50));
+    assert!(matches!(refused(&nested).problem, Problem::Expansion { .. }));
+
     // Deep only once expanded.
     let mut deep = format!("a0: &a0 {}{}\n", "[".repeat(50), "]".repeat(50));
     deep += "a1: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[ *a0 ]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n";

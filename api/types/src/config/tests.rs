@@ -800,3 +800,31 @@ fn no_text_makes_the_check_panic() {
     }
     assert!(accepted > 15, "the mutations are mild enough to get past the parser: {accepted}");
 }
+
+#[test]
+fn what_is_told_is_bounded_however_much_is_wrong() {
+    let ports = vec!["{port: 0}"; 3000].join(", ");
+    let issues = parse(&service(&format!("ports: [{ports}]"))).expect_err("much is wrong");
+    assert_eq!((issues.len(), issues.last().map(|issue| issue.message.as_str())), (1001, Some("and 2000 more")));
+    let long = "x".repeat(1_000_000);
+    for fields in [
+        format!("stop: {{timeout: {long}}}"),
+        format!("timeZone: {long}"),
+        format!("ports: [{{port: 1, protocol: {long}}}]"),
+    ] {
+        let issues =
+            OrionConfig::parse(&service(&fields), Format::Yaml, &Options { strict: true, ..Options::default() })
+                .expect_err("is wrong");
+        assert!(issues.iter().all(|issue| issue.message.len() < 1000), "{}", issues[0].message.len());
+    }
+}
+
+#[test]
+fn where_names_are_hidden_by_an_error_nobody_is_called_nobody() {
+    for services in ["5", "[5]", "[{nam: db}]"] {
+        let text = format!("spec:\n  services: {services}\n  jobs: [{{name: a, dependencies: [db]}}]");
+        let issues = parse(&text).expect_err(&text);
+        assert_eq!(issues.len(), 1, "{text}\n{}", listed(&issues));
+        assert!(issues[0].path.starts_with("spec.services"), "{text}");
+    }
+}

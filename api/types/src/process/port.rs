@@ -43,7 +43,7 @@ pub enum Allocation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortSpec {
-    /// A name for it, told to the process as ORION_PORT_<NAME>.
+    /// A name for it, told to the process as `ORION_PORT_<NAME>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The number, 1 to 65535; needed unless the allocation is `dynamic`.

@@ -8,6 +8,11 @@ use orion_model::{
     yaml::{Document, Path},
 };
 
+/// How many issues, and how many warnings, are told at most; of the others only their number.
+const MAX_TOLD: usize = 1000;
+/// How many characters of a message are told at most: it quotes what strangers write.
+const MAX_MESSAGE: usize = 600;
+
 /// What has been found so far.
 pub(in crate::config) struct Findings<'d> {
     document: &'d Document,
@@ -75,7 +80,7 @@ impl<'d> Findings<'d> {
     }
 
     fn located(&self, path: &Path, message: impl Into<String>) -> Issue {
-        Issue { place: self.place(path), ..Issue::at(path.to_string(), message) }
+        Issue { place: self.place(path), ..Issue::at(path.to_string(), shortened(message.into())) }
     }
 
     /// Issues and warnings.
@@ -94,5 +99,21 @@ fn in_order(mut issues: Vec<Issue>) -> Vec<Issue> {
     issues.sort_by(|a, b| (a.place, &a.path).cmp(&(b.place, &b.path)));
     let mut seen = BTreeSet::new();
     issues.retain(|issue| seen.insert((issue.path.clone(), issue.message.clone())));
+    let more = issues.len().saturating_sub(MAX_TOLD);
+    if more > 0 {
+        issues.truncate(MAX_TOLD);
+        issues.push(Issue::at("", format!("and {more} more")));
+    }
     issues
+}
+
+/// A long message without its middle.
+fn shortened(message: String) -> String {
+    let length = message.chars().count();
+    if length <= MAX_MESSAGE {
+        return message;
+    }
+    let head: String = message.chars().take(MAX_MESSAGE / 2).collect();
+    let tail: String = message.chars().skip(length - MAX_MESSAGE / 2).collect();
+    format!("{head} … {tail}")
 }
