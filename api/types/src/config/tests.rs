@@ -326,8 +326,21 @@ fn what_cannot_hold_together_says_so() {
 }
 
 #[test]
-fn a_recreate_strategy_needs_no_surge() {
-    assert!(parse(&service("update: {strategy: recreate, maxSurge: 0}")).is_ok());
+fn what_only_looks_wrong_is_accepted() {
+    let table = [
+        "update: {strategy: recreate, maxSurge: 0}",
+        "update: {maxSurge: 0, maxUnavailable: 1}",
+        "ports: [{port: 80}, {allocation: dynamic}]\nenv: {PORT: 81}",
+        "ports: [{port: 80}, {port: 80, protocol: udp}]",
+        "singleton: true\nreplicas: 0",
+        "warmPool: {size: 1}\nports: [{allocation: dynamic}]",
+        "resources: {cpu: 1, limits: {cpu: 1}}",
+        "health: {http: /up}\nports: [{port: 80}]",
+        "type: nextjs\ncommand: next start",
+    ];
+    for fields in table {
+        good(&service(fields));
+    }
 }
 
 #[test]
@@ -456,6 +469,7 @@ fn a_text_that_is_no_configuration_is_refused() {
         ("spec: {}\n---\nspec: {}", "", "2 documents", Some((3, 1))),
         ("spec: {services: [", "", "", Some((1, 19))),
         ("{\"spec\": {\"services\": [}", "", "expected a JSON value", Some((1, 24))),
+        ("{spec: {services: [{name: a}, :]}, }}", "", "", Some((1, 37))),
         ("spec: {services: [{name: a, env: {A: .inf}}]}", "", "infinite", Some((1, 38))),
         ("spec: {services: [{name: a, env: {A: 1e400}}]}", "", "too large", Some((1, 38))),
         ("spec: {services: [{name: a, command: \"a\\0b\"}]}", "", "U+0000", Some((1, 38))),

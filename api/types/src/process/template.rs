@@ -218,6 +218,8 @@ mod tests {
         assert_eq!(template_hash(&Template::default()), "iqjw7i2vwn");
         let serve = template(json!({"ports": [{"port": 80}], "env": {"A": 1}, "command": "serve"}));
         assert_eq!(template_hash(&serve), "e4rn5ij6ee");
+        let sorted = template(json!({"path": "web", "command": "serve"}));
+        assert_eq!(template_hash(&sorted), "zzljdlvqit");
     }
 
     #[test]
