@@ -12,11 +12,12 @@
 //! sparse content is what Apply merges by; the typed specs are what it would mean alone. Nothing stops at the first
 //! error: what is wrong is taken out, and the rest is checked on.
 
+pub mod unsupported;
+
 mod check;
 mod file;
 mod references;
 mod shape;
-mod unsupported;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -29,9 +30,8 @@ use orion_model::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-pub use self::{
-    file::{ConfigMetadata, JobEntry, NodeEntry, OrionConfig, OrionConfigSpec, PluginEntry, PluginItem, ServiceEntry},
-    unsupported::{EntryKind, UNSUPPORTED, Unsupported},
+pub use self::file::{
+    ConfigMetadata, JobEntry, NodeEntry, OrionConfig, OrionConfigSpec, PluginEntry, PluginItem, ServiceEntry,
 };
 use crate::{JobSpec, ServiceSpec, applied::ConfigSpec, node::NodeSpec, plugin::PluginSpec};
 

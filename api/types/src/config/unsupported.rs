@@ -1,6 +1,6 @@
 //! Fields that are accepted and kept, but have no effect yet. The list is data, so that it can shrink.
 
-use std::{fmt, sync::LazyLock};
+use std::sync::LazyLock;
 
 use orion_model::yaml::Path;
 use serde::Serialize;
@@ -97,18 +97,19 @@ const fn values(
     Unsupported { of, field, values, reason }
 }
 
-/// `spec.services[].health: probes are not built yet …`, as `orion validate --unsupported` lists them.
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, list) in self.of.lists().iter().enumerate() {
-            let comma = if index > 0 { ", " } else { "" };
-            write!(f, "{comma}spec.{list}[].{}", self.field)?;
-        }
-        if !self.values.is_empty() {
-            write!(f, " ({})", self.values.join(", "))?;
-        }
-        write!(f, ": {}", self.reason)
-    }
+/// One line of the list as people read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The field, with the values in question where not all of them are: `spec.services[].replicas: eachNode`.
+    pub path: String,
+    /// What happens instead.
+    pub reason: &'static str,
+}
+
+/// The whole list, as `orion validate --unsupported` prints it.
+pub fn all() -> Vec<Line> {
+    let lists = |unsupported: &'static Unsupported| unsupported.of.lists().iter().map(move |list| (list, unsupported));
+    UNSUPPORTED.iter().flat_map(lists).map(|(list, unsupported)| unsupported.line(list)).collect()
 }
 
 impl EntryKind {
@@ -145,6 +146,11 @@ pub(super) fn warn(content: &ConfigSpec, findings: &mut Findings<'_>) {
 }
 
 impl Unsupported {
+    fn line(&self, list: &str) -> Line {
+        let values = if self.values.is_empty() { String::new() } else { format!(": {}", self.values.join(", ")) };
+        Line { path: format!("spec.{list}[].{}{values}", self.field), reason: self.reason }
+    }
+
     fn warn_of(&self, path: &Path, entry: &Map<String, Value>, defaults: &Value, findings: &mut Findings<'_>) {
         for (found, value) in said(path, self.field, entry) {
             if self.concerns(value) && !is_default(self.field, value, defaults) {
