@@ -20,6 +20,8 @@ use crate::{Audit, Failure, FieldValidation, Verdict, WriteAnswer, WriteOptions,
 
 /// How long a writer waits before it is told that the outcome is unknown.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The header by which a writer names its commit; Orion's own addition.
+const COMMIT_ID: &str = "orion-commit-id";
 /// How many warnings one answer carries, and how long each may be: headers are bounded.
 const MAX_WARNINGS: usize = 32;
 const MAX_WARNING: usize = 256;
@@ -36,7 +38,7 @@ pub(super) async fn create(call: &Call<'_>, body: Unread) -> Result<Response, Fa
     let warnings = check_fields(call, &object, options.field_validation)?;
     let key = call.key(&metadata.name);
     let write = Write { key, op: Op::Create(object), precondition: Precondition::NONE };
-    let answer = make(call, "create", write, options).await?;
+    let answer = make(call, commit_id(call)?, "create", write, options).await?;
     Ok(answer_object(201, &answer, warnings))
 }
 
@@ -47,7 +49,7 @@ pub(super) async fn replace(call: &Call<'_>, name: &str, body: Unread) -> Result
     let precondition = fit_to_path(call, &mut object, Some(name))?.precondition();
     let warnings = check_fields(call, &object, options.field_validation)?;
     let write = Write { key: call.key(name), op: Op::Replace(object, call.part), precondition };
-    let answer = make(call, "update", write, options).await?;
+    let answer = make(call, commit_id(call)?, "update", write, options).await?;
     Ok(answer_object(200, &answer, warnings))
 }
 
@@ -58,7 +60,7 @@ pub(super) async fn patch(call: &Call<'_>, name: &str, body: Unread) -> Result<R
     let precondition = said_metadata(call, &patch, Some(name))?.precondition();
     let warnings = check_fields(call, &patch, options.field_validation)?;
     let write = Write { key: call.key(name), op: Op::Merge(patch, call.part), precondition };
-    let answer = make(call, "patch", write, options).await?;
+    let answer = make(call, commit_id(call)?, "patch", write, options).await?;
     Ok(answer_object(200, &answer, warnings))
 }
 
@@ -67,7 +69,7 @@ pub(super) async fn delete(call: &Call<'_>, name: &str, body: Unread) -> Result<
     let options = DeleteOptions::read(call, body).await?;
     let write = Write { key: call.key(name), op: Op::Delete, precondition: options.preconditions.precondition() };
     let key = write.key.clone();
-    let WriteAnswer { written, warnings } = make(call, "delete", write, options.write).await?;
+    let WriteAnswer { written, warnings } = make(call, commit_id(call)?, "delete", write, options.write).await?;
     if !written.gone {
         return Ok(answer_object(200, &WriteAnswer { written, warnings }, Vec::new()));
     }
@@ -85,7 +87,8 @@ pub(super) async fn delete_collection(call: &Call<'_>, body: Unread) -> Result<R
         let metadata = object.metadata();
         let precondition = Precondition { uid: Some(metadata.uid.clone()), version: options.preconditions.version()? };
         let key = ObjectKey::of(call.kind(), metadata);
-        match make(call, "delete", Write { key, op: Op::Delete, precondition }, options.write.clone()).await {
+        let write = Write { key, op: Op::Delete, precondition };
+        match make(call, fresh_id(call), "delete", write, options.write.clone()).await {
             Ok(answer) => deleted.push(answer.written.object.to_value()),
             // Somebody else was faster.
             Err(failure) if failure.status().code == 404 => {}
@@ -104,12 +107,11 @@ pub(super) async fn delete_collection(call: &Call<'_>, body: Unread) -> Result<R
 /// Makes a write through the kind's handler, and says so in the audit.
 async fn make(
     call: &Call<'_>,
+    id: CommitId,
     verb: &'static str,
     write: Write,
     options: WriteOptions,
 ) -> Result<WriteAnswer, Failure> {
-    let client = call.client();
-    let id = CommitId::fresh(client.clock().now(), client.randomness());
     let (mut key, dry_run) = (write.key.clone(), options.dry_run);
     let request = WriteRequest { caller: call.caller.clone(), id: id.clone(), write, options };
     let outcome = timeout(WRITE_TIMEOUT, call.resources.writes_of(call.kind()).write(request)).await;
@@ -131,6 +133,20 @@ async fn make(
             Err(failure)
         }
     }
+}
+
+/// The identity of the commit: what the writer gave, so that a write whose answer was lost takes effect once however
+/// often it is sent; or a fresh one.
+fn commit_id(call: &Call<'_>) -> Result<CommitId, Failure> {
+    let Some(given) = call.headers.get(COMMIT_ID) else {
+        return Ok(fresh_id(call));
+    };
+    let given = given.to_str().unwrap_or_default().parse();
+    given.map_err(|error| Failure::bad_request(format!("header {COMMIT_ID}: {error}")))
+}
+
+fn fresh_id(call: &Call<'_>) -> CommitId {
+    CommitId::fresh(call.client().clock().now(), call.client().randomness())
 }
 
 /// What a body says of its object's identity.
