@@ -1,0 +1,8 @@
+//! The server as clients see it: over real sockets, on the real memory store, with a registry of its own.
+
+mod access;
+mod bounds;
+mod reading;
+mod support;
+mod watching;
+mod writing;
