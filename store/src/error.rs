@@ -13,6 +13,10 @@ pub enum OpenError {
     /// The journal does not read.
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    /// The SQLite file cannot be used.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Sqlite(#[from] journal::sqlite::OpenError),
 }
 
 /// A journal's failure, for a caller whose request had no effect.

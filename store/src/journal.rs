@@ -11,6 +11,8 @@
 //! and no schema. Sequence numbers stay inside the store; what the world sees are resource versions.
 
 pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::{fmt, ops::Range, sync::Arc};
 

@@ -228,6 +228,3 @@ impl Batch<'_> {
         Ok(Verdict { changes, versions, results })
     }
 }
-
-#[cfg(test)]
-mod tests;

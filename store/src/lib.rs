@@ -46,6 +46,8 @@ mod round;
 mod shared;
 mod state;
 mod store;
+#[cfg(feature = "testing")]
+pub mod suite;
 mod watch;
 mod writer;
 
@@ -53,6 +55,8 @@ use orion_model::{Clock, Randomness, Registry};
 
 pub use error::OpenError;
 pub use journal::memory::Memory;
+#[cfg(feature = "sqlite")]
+pub use journal::sqlite::Sqlite;
 pub use store::{Store, StoreId};
 
 /// A store in memory, on the machine's clock and random numbers.
@@ -62,4 +66,16 @@ pub use store::{Store, StoreId};
 pub async fn memory(registry: Registry) -> Result<Store<Memory>, OpenError> {
     let (clock, randomness) = (Clock::system(), Randomness::system());
     Store::open(Memory::new(&clock, &randomness), registry, clock, randomness).await
+}
+
+/// A store on a SQLite file, which is made with its folders where it is missing.
+///
+/// # Errors
+/// When the kinds do not fit together, or the file is in use, read-only, corrupt, newer or another program's: the error
+/// says which and what to do.
+#[cfg(feature = "sqlite")]
+pub async fn sqlite(path: impl AsRef<std::path::Path>, registry: Registry) -> Result<Store<Sqlite>, OpenError> {
+    let (clock, randomness) = (Clock::system(), Randomness::system());
+    let journal = Sqlite::open(path, &clock, &randomness).await?;
+    Store::open(journal, registry, clock, randomness).await
 }

@@ -171,6 +171,8 @@ impl Draft {
                 return Err(self.invalid(vec![Issue::at(error.path, error.message)]));
             }
         }
+        // A derived field may be the first of a status, whose other defaults would else look like the next write's.
+        self.definition.schema.fill_defaults(&mut self.fields);
         Ok(())
     }
 
