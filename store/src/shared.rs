@@ -81,6 +81,11 @@ impl<J> Shared<J> {
         });
     }
 
+    /// Why nothing more comes; `None` while it does.
+    pub(crate) fn ended(&self) -> Option<ClientError> {
+        self.progress.borrow().phase.end()
+    }
+
     pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }

@@ -84,7 +84,7 @@ impl<J: Journal> Writer<J> {
         while self.turn(&mut received, &mut doorbell, &closing).await {}
         self.commits.close();
         while self.commits.recv_many(&mut received, WAITING_COMMITS).await > 0 {
-            self.serve(received.drain(..).collect()).await;
+            self.serve(std::mem::take(&mut received)).await;
         }
         self.shared.end(Phase::Closed);
     }
@@ -104,7 +104,7 @@ impl<J: Journal> Writer<J> {
                 if count == 0 {
                     return false;
                 }
-                self.serve(received.drain(..).collect()).await;
+                self.serve(std::mem::take(received)).await;
             }
             () = self.shared.rung() => self.look_for_others().await,
             Some(()) = doorbell.next() => self.look_for_others().await,
@@ -122,7 +122,7 @@ impl<J: Journal> Writer<J> {
         // Leases first: a renewal that waits behind a large group may come too late. The sort keeps all else in order.
         waiting.make_contiguous().sort_by_key(|pending| !renews_lease(pending));
         while !waiting.is_empty() {
-            if let Some(end) = self.shared.progress().borrow().phase.end() {
+            if let Some(end) = self.shared.ended() {
                 waiting.drain(..).for_each(|pending| pending.answer(Err(end.clone())));
                 return;
             }
@@ -337,7 +337,7 @@ impl<J: Journal> Writer<J> {
                 let records = load::records(&self.shared.registry, entry).map_err(without_effect)?;
                 let changes = records.iter().flat_map(|record| record.changes.iter());
                 let of_key = changes.filter(|change| change.object.key() == *key);
-                last = of_key.last().map(|change| change.object.clone()).or(last);
+                last = of_key.map(|change| change.object.clone()).next_back().or(last);
             }
         }
         Ok(last)
