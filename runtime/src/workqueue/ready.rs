@@ -58,6 +58,11 @@ impl Ready {
         self.len += 1;
     }
 
+    /// Lets go of what grew with the slots; only while none waits.
+    pub(super) fn give_memory_back(&mut self) {
+        (self.links, self.marks) = (Links::default(), Vec::new());
+    }
+
     /// Takes a slot out of the level it is in.
     pub(super) fn remove(&mut self, id: Id, priority: Priority) {
         self.levels[priority.level()].list.remove(id, &mut self.links);
@@ -110,6 +115,22 @@ mod tests {
         }
         let order: Vec<Id> = std::iter::from_fn(|| take(&mut ready, &priorities)).collect();
         assert_eq!(order, [1, 4, 2, 5, 0, 3]);
+    }
+
+    #[test]
+    fn q8_what_has_not_waited_long_does_not_go_before_higher_ones() {
+        let priorities = [Priority::Normal; 50].into_iter().chain([Priority::Low; 10]).collect::<Vec<_>>();
+        let mut ready = Ready::new(5);
+        for id in 0..50 {
+            ready.push(id, Priority::Normal);
+        }
+        for low in 50..55 {
+            ready.push(low, Priority::Low);
+            for _ in 0..5 {
+                assert!(take(&mut ready, &priorities).is_some_and(|id| id < 50));
+            }
+            assert_eq!(take(&mut ready, &priorities), Some(low));
+        }
     }
 
     /// Keeps the higher levels full and counts, for each key that waits below, the higher ones that overtake it.

@@ -36,6 +36,11 @@ impl Runs {
         self.offsets -= start - self.origin;
     }
 
+    /// Lets go of what grew with the slots; only while none runs.
+    pub(super) fn give_memory_back(&mut self) {
+        (self.links, self.starts) = (Links::default(), Vec::new());
+    }
+
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }

@@ -120,10 +120,10 @@ impl<K> Slots<K> {
 
     /// Shuts the queue down, or tightens a shutdown under way.
     pub(super) fn close(&mut self, how: Shutdown) {
-        let how = self.closing.map_or(how, |before| before.max(how));
-        if self.closing.replace(how) == Some(how) {
+        if self.closing.is_some_and(|before| how <= before) {
             return;
         }
+        self.closing = Some(how);
         let ids: Vec<Id> = self.entries.iter().map(|(id, _)| id).collect();
         for id in ids {
             self.step(id, Input::Close(how));
@@ -194,10 +194,17 @@ impl<K> Slots<K> {
             found.remove();
         }
         if self.entries.is_empty() && self.entries.capacity() > SPARE {
-            self.entries = Slab::new();
-            self.ids = HashTable::new();
+            self.give_memory_back();
         }
         Some(key)
+    }
+
+    /// What grew with the most keys there ever were at a time; only for an empty queue.
+    fn give_memory_back(&mut self) {
+        self.entries = Slab::new();
+        self.ids = HashTable::new();
+        self.ready.give_memory_back();
+        self.runs.give_memory_back();
     }
 
     /// One step of one slot, and its move to where it then belongs.
@@ -312,5 +319,27 @@ impl<K> Entry<K> {
 impl Place {
     fn is_ready(self) -> bool {
         matches!(self, Self::Ready(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workqueue::slot::{Cause, When};
+
+    #[tokio::test(start_paused = true)]
+    async fn q12_a_queue_that_empties_after_a_flood_gives_its_memory_back() {
+        let now = Instant::now();
+        let mut slots = Slots::new(Config::default(), now);
+        let event = Trigger::new(When::Now { since: now, cause: Cause::Event }, Priority::Normal);
+        for round in 0..2u64 {
+            for key in 0..2 * SPARE as u64 {
+                slots.trigger(key, key, event);
+            }
+            while let Some(taken) = slots.take(now) {
+                slots.done(taken.id, taken.priority, Outcome::Forget, &Moment::default());
+            }
+            assert_eq!((slots.len(), slots.entries.capacity(), slots.ids.capacity()), (0, 0, 0), "round {round}");
+        }
     }
 }

@@ -50,6 +50,18 @@ async fn q11_draining_runs_what_was_triggered_and_waits_for_no_timer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn q11_a_drain_waits_for_no_timer_that_was_set_while_its_key_ran() {
+    let queue = queue();
+    queue.add("a");
+    let item = take(&queue, "a");
+    queue.add_after("a", Duration::from_secs(60));
+    queue.shut_down(Shutdown::Drain);
+    assert!(queue.get().await.is_none());
+    item.done(Outcome::Forget);
+    assert!(is_drained(&queue) && queue.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn q11_a_drain_hands_out_a_key_that_was_triggered_while_it_runs_once_that_run_is_done() {
     let (queue, running) = busy();
     queue.shut_down(Shutdown::Drain);
