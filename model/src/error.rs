@@ -49,6 +49,14 @@ pub enum ClientError {
         /// What was refused: `a new finalizer`.
         refused: String,
     },
+    /// The object belongs to somebody else.
+    #[error("{key} {whose}; rename it, or take it over with force")]
+    OwnedElsewhere {
+        /// Which object.
+        key: ObjectKey,
+        /// To whom: `belongs to the config "shop"`.
+        whose: String,
+    },
     /// The request makes no sense as it stands.
     #[error("{0}")]
     BadRequest(String),

@@ -130,6 +130,7 @@ impl Status {
             (409, "NotLeader") => {
                 ClientError::NotLeader { lease: key, epoch: details.expected_version.unwrap_or_default() }
             }
+            (409, "OwnedElsewhere") => ClientError::OwnedElsewhere { key, whose: self.message },
             (409, "BeingDeleted") => ClientError::BeingDeleted { key, refused: self.message },
             (409, _) => {
                 ClientError::Conflict { key, expected: details.expected_version, current: details.current_version }
@@ -182,6 +183,9 @@ impl From<&ClientError> for Status {
                 Self::failure(409, "BeingDeleted", refused.clone()).about(details(key))
             }
             ClientError::Invalid { key, issues } => invalid(key, issues),
+            ClientError::OwnedElsewhere { key, .. } => {
+                Self::failure(409, "OwnedElsewhere", error.to_string()).about(details(key))
+            }
             ClientError::BadRequest(message) => Self::failure(400, "BadRequest", message),
             ClientError::Forbidden(message) => Self::failure(403, "Forbidden", message),
             ClientError::Unauthorized(message) => Self::failure(401, "Unauthorized", message),
@@ -250,6 +254,7 @@ mod tests {
             ClientError::NotLeader { lease: key.clone(), epoch: ResourceVersion::new(7) },
             ClientError::BeingDeleted { key: key.clone(), refused: "a new finalizer".into() },
             ClientError::Invalid { key: key.clone(), issues: vec![Issue::at("spec.a", "is wrong")] },
+            ClientError::OwnedElsewhere { key: key.clone(), whose: "is another's".into() },
             ClientError::BadRequest("no".into()),
             ClientError::Forbidden("no".into()),
             ClientError::Unauthorized("no".into()),

@@ -20,13 +20,13 @@ use std::{
 use futures::future::BoxFuture;
 use orion_apiserver::{Audit, Caller, FieldValidation, Verdict, WriteAnswer, WriteHandler, WriteRequest};
 use orion_model::{
-    Client, ClientError, Commit, CommitId, Issue, List, Object, ObjectKey, Op, Part, Resource, ResourceVersion, Selection,
-    Written, object::Stored, patch,
+    Client, ClientError, Commit, CommitId, Issue, List, Object, ObjectKey, Op, Part, Resource, ResourceVersion,
+    Selection, Status, Written, object::Stored, patch,
 };
 use orion_types::{
     Config, Job, Node, Plugin, Service,
     applied::ApplyAnswer,
-    config::{Format, OrionConfig, Options, Parsed},
+    config::{Format, Options, OrionConfig, Parsed},
 };
 use serde_json::{Value, json};
 
@@ -112,22 +112,24 @@ impl Apply {
         let mut last_conflict = None;
         for _ in 0..TRIES {
             let world = self.world(&names).await?;
-            let parsed = OrionConfig::parse(text, format, &check_options(&world, options)).map_err(ApplyError::Invalid)?;
+            let parsed =
+                OrionConfig::parse(text, format, &check_options(&world, options)).map_err(ApplyError::Invalid)?;
             expect(&parsed, world.config.as_ref(), options)?;
             let plan = self.plan(caller, &parsed, &world, options)?;
             match self.commit(plan, &parsed, &world, options, id.clone()).await {
                 Ok((answer, config)) => {
-                    audit(caller, &parsed, options, Verdict::Allowed(Some(answer.resource_version)));
+                    let version = Some(answer.resource_version);
+                    audit(caller, &parsed, options, Verdict::Allowed { version });
                     return Ok((answer, config));
                 }
                 Err(error) if error.is_conflict() || error.is_not_found() => last_conflict = Some(error),
                 Err(error) => {
-                    audit(caller, &parsed, options, Verdict::Denied(&error));
+                    audit(caller, &parsed, options, Verdict::Denied(Status::from(&error).code));
                     return Err(error.into());
                 }
             }
         }
-        Err(last_conflict.map_or_else(|| ClientError::Unavailable("apply was never tried".into()), |error| error).into())
+        Err(last_conflict.unwrap_or_else(|| ClientError::Unavailable("apply was never tried".into())).into())
     }
 
     async fn world(&self, names: &Parsed) -> Result<World, ClientError> {
@@ -211,9 +213,8 @@ fn check_options(world: &World, options: ApplyOptions) -> Options {
 fn expect(parsed: &Parsed, config: Option<&Config>, options: ApplyOptions) -> Result<(), ClientError> {
     let Some(expected) = options.expect_version else { return Ok(()) };
     let current = config.map(|config| config.metadata.resource_version);
-    let matches = config.is_some_and(|config| {
-        [config.metadata.resource_version, config.metadata.spec_version].contains(&expected)
-    });
+    let matches = config
+        .is_some_and(|config| [config.metadata.resource_version, config.metadata.spec_version].contains(&expected));
     if matches {
         return Ok(());
     }
@@ -235,11 +236,10 @@ fn last_said(config: &Config) -> Parsed {
     })
 }
 
-fn audit(caller: &Caller, parsed: &Parsed, options: ApplyOptions, verdict: Verdict<'_>) {
-    if !options.dry_run {
-        let key = ObjectKey::new(Config::KIND, parsed.namespace.as_str(), parsed.name.as_str());
-        Audit::of(caller, "apply", &key).record(verdict);
-    }
+fn audit(caller: &Caller, parsed: &Parsed, options: ApplyOptions, verdict: Verdict) {
+    let key = ObjectKey::new(Config::KIND, parsed.namespace.as_str(), parsed.name.as_str());
+    let verdict = if options.dry_run { Verdict::DryRun } else { verdict };
+    Audit::of(caller, "apply", &key).record(verdict);
 }
 
 impl WriteHandler for Apply {
@@ -268,7 +268,7 @@ impl Apply {
         };
         let Some(desired) = desired.filter(|desired| !removes_finalizers(desired, current.as_ref())) else {
             let committed = self.client.commit(request.into_commit()).await?;
-            let written = committed.into_single().ok_or_else(|| ClientError::NotFound(key))?;
+            let written = committed.into_single().ok_or(ClientError::NotFound(key))?;
             return Ok(WriteAnswer { written, warnings: Vec::new() });
         };
         let options = ApplyOptions {

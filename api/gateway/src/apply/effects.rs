@@ -25,7 +25,8 @@ pub(super) fn difference(kind: &Kind, old: &Map<String, Value>, new: &Map<String
         let effect = effect(&old, &new);
         return Difference { is_change: old != new, fields: changed_fields(&old, &new), effect };
     }
-    let mut names: Vec<_> = old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
+    let mut names: Vec<_> =
+        old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
     names.sort();
     names.dedup();
     let template = *kind == Job::KIND && !names.is_empty();

@@ -6,7 +6,11 @@ use serde_json::{Map, Value};
 /// What a live object's fields become, given what the last file said of them and what this one says.
 ///
 /// Fields that neither file mentions stay as whoever set them left them. Lists and scalars are set whole.
-pub(super) fn three_way(last: &Map<String, Value>, new: &Map<String, Value>, live: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn three_way(
+    last: &Map<String, Value>,
+    new: &Map<String, Value>,
+    live: &Map<String, Value>,
+) -> Map<String, Value> {
     let mut merged = live.clone();
     for name in last.keys().filter(|name| !new.contains_key(*name)) {
         // Its default is filled in by the store, as for any absent field.

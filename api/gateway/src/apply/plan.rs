@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orion_model::{
-    Check, ClientError, Issue, Kind, Object, ObjectKey, Op, Part, Precondition, Resource, Timestamp, Write, object::Stored,
-    patch,
+    Check, ClientError, Issue, Kind, Object, ObjectKey, Op, Part, Precondition, Resource, Timestamp, Write,
+    object::Stored, patch,
 };
 use orion_types::{
     Config, Job, Node, Plugin, Service,
@@ -196,7 +196,7 @@ fn belongs_elsewhere(key: &ObjectKey, owner: Option<&String>) -> ClientError {
         Some(owner) => format!("belongs to the config {owner:?}"),
         None => "was not made by a config".to_owned(),
     };
-    ClientError::Conflicting(format!("{} {whose}; rename it, or take it over with force", shown(key)))
+    ClientError::OwnedElsewhere { key: key.clone(), whose }
 }
 
 /// What this Config holds and no longer names: deleted with prune, or where its name became another kind; else told.
@@ -207,7 +207,8 @@ fn leave(input: &Input<'_>, plan: &mut Plan, wanted: &[Wanted<'_>]) {
         if !held || live.metadata().is_being_deleted() || named.contains(&(key.kind.clone(), &*key.name)) {
             continue;
         }
-        let became_other = wanted.iter().any(|w| w.name == &*key.name && is_workload(&w.kind) && is_workload(&key.kind));
+        let became_other =
+            wanted.iter().any(|w| w.name == &*key.name && is_workload(&w.kind) && is_workload(&key.kind));
         if !input.prune && !became_other {
             plan.orphaned.push(shown(key));
             continue;
@@ -282,7 +283,11 @@ fn write_config(input: &Input<'_>, plan: &mut Plan) -> Result<(), ClientError> {
             config.metadata.finalizers.push(CONFIG_FINALIZER.into());
             config.status.applies.push(record);
             plan.checks.push(Check::Absent(key.clone()));
-            plan.writes.push(Write { key, op: Op::CreateWhole(serde_json::to_value(&config)?), precondition: Precondition::NONE });
+            plan.writes.push(Write {
+                key,
+                op: Op::CreateWhole(serde_json::to_value(&config)?),
+                precondition: Precondition::NONE,
+            });
         }
         Some(old) => {
             if old.is_being_deleted() {
