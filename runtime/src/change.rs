@@ -24,6 +24,7 @@ pub enum Change<K> {
 
 impl<K> Change<K> {
     /// The object after the change; `None` where it is gone.
+    #[expect(clippy::new_ret_no_self, reason = "the other side of `old`; nothing is made here")]
     pub fn new(&self) -> Option<&Arc<K>> {
         match self {
             Self::Added(new) | Self::Modified { new, .. } => Some(new),

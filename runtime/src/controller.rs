@@ -172,8 +172,11 @@ impl<K: ReconcileKey> std::fmt::Debug for Controller<K> {
 /// A controller that is ready to be added to a manager.
 pub struct Runnable {
     pub(crate) name: Arc<str>,
-    pub(crate) build: Box<dyn FnOnce(&Site) -> Result<Arc<dyn Part>, String> + Send>,
+    pub(crate) build: Build,
 }
+
+/// Makes the controller, or says what does not fit together.
+pub(crate) type Build = Box<dyn FnOnce(&Site) -> Result<Arc<dyn Part>, String> + Send>;
 
 impl std::fmt::Debug for Runnable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -107,6 +107,11 @@ impl Feeds {
         (selections, feeds.len())
     }
 
+    /// How many slots there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Changes the newest table of a slot outside the stream, such as by an index.
     pub(crate) fn alter<K: Object, T>(&self, slot: usize, change: impl FnOnce(&mut Table<K>) -> T) -> T {
         let _writing = self.lock();

@@ -18,7 +18,7 @@ use std::{
 use orion_model::{Client, ClientError, Kind, Object, ObjectKey, Resource};
 use tokio::{
     sync::Notify,
-    task::JoinSet,
+    task::{Id, JoinSet},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,9 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// How long parts have to end after their runs were cancelled.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
+
+const STREAM: &str = "the informers' stream";
+const WRITER: &str = "the events' writer";
 
 /// Informers, their cache, and controllers over one client.
 ///
@@ -112,14 +115,14 @@ pub enum RunError {
         reason: String,
     },
     /// Informers did not get their first list in time.
-    #[error("informers of {} did not sync within {within:?}{}", informers.join(", "), because(.source.as_ref()))]
+    #[error("informers of {} did not sync within {within:?}{}", informers.join(", "), because(.source.as_deref()))]
     NotSynced {
         /// Which.
         informers: Vec<String>,
         /// The time they had.
         within: Duration,
         /// What the backend last answered.
-        source: Option<ClientError>,
+        source: Option<Box<ClientError>>,
     },
     /// A part of the manager ended by itself.
     #[error("{part} failed: {reason}")]
@@ -364,12 +367,13 @@ impl std::fmt::Debug for Shared {
 /// The tasks of a manager that runs.
 struct Running {
     shared: Arc<Shared>,
-    /// Of the parts that all controllers need.
-    common: JoinSet<&'static str>,
+    /// Of the parts that all controllers need, with their names.
+    common: JoinSet<()>,
+    common_names: Vec<(Id, &'static str)>,
     reflecting: CancellationToken,
     writing: CancellationToken,
     controllers: JoinSet<()>,
-    names: Vec<(tokio::task::Id, Arc<dyn Part>)>,
+    names: Vec<(Id, Arc<dyn Part>)>,
     /// Runs under way are cancelled.
     abandon: CancellationToken,
 }
@@ -379,6 +383,7 @@ impl Running {
         Self {
             shared,
             common: JoinSet::new(),
+            common_names: Vec::new(),
             reflecting: CancellationToken::new(),
             writing: CancellationToken::new(),
             controllers: JoinSet::new(),
@@ -389,14 +394,9 @@ impl Running {
 
     fn start_shared(&mut self, reflector: Reflector, writer: Writer) {
         let (reflecting, writing) = (self.reflecting.clone(), self.writing.clone());
-        self.common.spawn(async move {
-            reflector.run(reflecting).await;
-            "the informers' stream"
-        });
-        self.common.spawn(async move {
-            writer.run(writing).await;
-            "the events' writer"
-        });
+        let reflector = self.common.spawn(async move { reflector.run(reflecting).await });
+        let writer = self.common.spawn(async move { writer.run(writing).await });
+        self.common_names = vec![(reflector.id(), STREAM), (writer.id(), WRITER)];
     }
 
     /// Starts what is to be started until something fails.
@@ -404,7 +404,7 @@ impl Running {
         let shared = self.shared.clone();
         tokio::select! {
             biased;
-            error = first_end(&mut self.common) => return error,
+            error = first_end(&mut self.common, &self.common_names) => return error,
             synced = timeout(synced_within, until_synced(&shared.feeds)) => if synced.is_err() {
                 return not_synced(&shared, synced_within);
             },
@@ -413,7 +413,7 @@ impl Running {
             self.start_controllers();
             tokio::select! {
                 biased;
-                error = first_end(&mut self.common) => return error,
+                error = first_end(&mut self.common, &self.common_names) => return error,
                 Some(ended) = self.controllers.join_next_with_id() => if let Some(error) = self.ended(ended) {
                     return error;
                 },
@@ -434,7 +434,7 @@ impl Running {
     }
 
     /// A controller ends only when it was removed or when it panicked outside of its runs.
-    fn ended(&mut self, ended: Result<(tokio::task::Id, ()), tokio::task::JoinError>) -> Option<RunError> {
+    fn ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) -> Option<RunError> {
         let id = ended.as_ref().map_or_else(|error| error.id(), |(id, ())| *id);
         let index = self.names.iter().position(|(known, _)| *known == id)?;
         let (_, part) = self.names.swap_remove(index);
@@ -458,11 +458,11 @@ impl Running {
         self.writing.cancel();
         let deadline = Instant::now() + ENDED_WITHIN;
         if timeout_at(deadline, self.common_ended(1)).await.is_err() {
-            late.push("the events' writer".to_owned());
+            late.push(WRITER.to_owned());
         }
         self.reflecting.cancel();
         if timeout_at(deadline, self.common_ended(0)).await.is_err() {
-            late.push("the informers' stream".to_owned());
+            late.push(STREAM.to_owned());
         }
         if late.is_empty() { Ok(()) } else { Err(RunError::Late { parts: late }) }
     }
@@ -486,12 +486,14 @@ impl Running {
     }
 }
 
-async fn first_end(common: &mut JoinSet<&'static str>) -> RunError {
-    match common.join_next().await {
-        Some(Ok(part)) => RunError::Failed { part: part.to_owned(), reason: "it ended".to_owned() },
-        Some(Err(error)) => RunError::Failed { part: "a shared part".to_owned(), reason: error.to_string() },
-        None => std::future::pending().await,
-    }
+async fn first_end(common: &mut JoinSet<()>, names: &[(Id, &'static str)]) -> RunError {
+    let Some(ended) = common.join_next_with_id().await else { return std::future::pending().await };
+    let (id, reason) = match ended {
+        Ok((id, ())) => (id, "it ended".to_owned()),
+        Err(error) => (error.id(), error.to_string()),
+    };
+    let name = names.iter().find(|(known, _)| *known == id).map_or("a shared part", |(_, name)| name);
+    RunError::Failed { part: name.to_owned(), reason }
 }
 
 async fn until_synced(feeds: &Feeds) {
@@ -504,5 +506,5 @@ fn not_synced(shared: &Shared, within: Duration) -> RunError {
     let waiting = root.tables.iter().filter(|table| !table.is_synced());
     let mut informers: Vec<_> = waiting.map(|table| table.kind().to_string()).collect();
     informers.dedup();
-    RunError::NotSynced { informers, within, source: shared.trouble.get() }
+    RunError::NotSynced { informers, within, source: shared.trouble.get().map(Box::new) }
 }

@@ -19,8 +19,11 @@ use crate::{
 pub(super) struct Source<K> {
     pub(super) feeds: Arc<Feeds>,
     pub(super) slot: usize,
-    attach: Box<dyn FnOnce(Arc<Intake<K>>, Arc<str>) + Send>,
+    attach: Attach<K>,
 }
+
+/// Connects a source to a controller's queue; it is told the controller's name.
+type Attach<K> = Box<dyn FnOnce(Arc<Intake<K>>, Arc<str>) + Send>;
 
 impl<O: Object> Source<Key<O>> {
     /// The keys' own objects.
