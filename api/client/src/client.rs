@@ -1,6 +1,6 @@
 //! The connection to a server: where it is, how long it may take, and how its failures are told.
 
-use std::{path::Path, time::Duration};
+use std::{fs::File, os::fd::AsRawFd as _, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use orion_model::{ClientError, Clock, CommitId, ObjectKey, Randomness};
@@ -35,6 +35,8 @@ pub struct HttpClient {
     token: Option<String>,
     clock: Clock,
     pub(crate) randomness: Randomness,
+    /// Keeps the descriptor of the socket's directory, by which it is reached.
+    _directory: Option<Arc<File>>,
 }
 
 impl HttpClient {
@@ -61,10 +63,17 @@ impl HttpClient {
     /// A client of the server that listens on a Unix socket, where the user is known without a token.
     ///
     /// # Errors
-    /// [`ClientError::Unavailable`] when the HTTP library cannot start.
+    /// [`ClientError::Unavailable`] when there is no such directory.
     pub fn over_socket(path: &Path) -> Result<Self, ClientError> {
         let base = Url::parse("http://localhost/").expect("is a URL");
-        Self::build(base, path.display().to_string(), None, settings().unix_socket(path))
+        let unusable = |error| ClientError::Unavailable(format!("cannot reach {}: {error}", path.display()));
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = File::open(directory).map_err(unusable)?;
+        // The address of a socket holds 107 bytes, and a path may be longer.
+        let address = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
+        let address = address.join(path.file_name().unwrap_or_default());
+        let client = Self::build(base, path.display().to_string(), None, settings().unix_socket(address))?;
+        Ok(Self { _directory: Some(Arc::new(directory)), ..client })
     }
 
     fn build(
@@ -74,7 +83,7 @@ impl HttpClient {
         settings: reqwest::ClientBuilder,
     ) -> Result<Self, ClientError> {
         let http = settings.build().map_err(|error| ClientError::Unavailable(told(&error)))?;
-        Ok(Self { http, base, name, token, clock: Clock::system(), randomness: Randomness::system() })
+        Ok(Self { http, base, name, token, clock: Clock::system(), randomness: Randomness::system(), _directory: None })
     }
 
     /// The server's URL, or the path of its socket.

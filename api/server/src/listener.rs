@@ -1,9 +1,14 @@
 //! Where connections come from: TCP addresses and the Unix socket.
 
 use std::{
-    fs, io,
+    ffi::OsString,
+    fs::{self, File},
+    io,
     net::SocketAddr,
-    os::unix::{fs::PermissionsExt as _, net::UnixStream as StdUnixStream},
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::PermissionsExt as _, net::UnixStream as StdUnixStream},
+    },
     path::{Path, PathBuf},
 };
 
@@ -42,13 +47,14 @@ impl Listener {
     /// # Errors
     /// As `bind(2)`; `AddrInUse` where another process listens there.
     pub fn unix(path: &Path) -> io::Result<Self> {
-        let listener = match UnixListener::bind(path) {
+        let address = ShortPath::of(path)?;
+        let listener = match UnixListener::bind(address.path()) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                if StdUnixStream::connect(path).is_ok() {
+                if StdUnixStream::connect(address.path()).is_ok() {
                     return Err(error);
                 }
                 fs::remove_file(path)?;
-                UnixListener::bind(path)?
+                UnixListener::bind(address.path())?
             }
             bound => bound?,
         };
@@ -70,6 +76,25 @@ impl Listener {
             Inner::Tcp(listener) => listener.accept().await.map(|(stream, remote)| Accepted::Tcp(stream, remote)),
             Inner::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
         }
+    }
+}
+
+/// Another path to a file, by way of its directory's descriptor: the address of a socket holds 107 bytes, and a data
+/// directory may well have a longer path.
+struct ShortPath {
+    directory: File,
+    name: OsString,
+}
+
+impl ShortPath {
+    fn of(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(Self { directory: File::open(directory)?, name })
+    }
+
+    fn path(&self) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.directory.as_raw_fd().to_string()).join(&self.name)
     }
 }
 
@@ -102,5 +127,29 @@ impl Accepted {
                 Ok(Peer::Tcp { remote: *remote, local, owner })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_taken_over_only_when_nobody_listens_and_its_path_may_be_long() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let long = dir.path().join("x".repeat(120));
+        fs::create_dir(&long).expect("is made");
+        let path = long.join("orion.sock");
+        let first = Listener::unix(&path).expect("binds");
+        assert_eq!(Listener::unix(&path).expect_err("is taken").kind(), io::ErrorKind::AddrInUse);
+        // What a killed server leaves behind.
+        let kept = long.join("kept");
+        fs::hard_link(&path, &kept).expect("is kept");
+        drop(first);
+        fs::rename(&kept, &path).expect("is put back");
+        let second = Listener::unix(&path).expect("takes over");
+        assert_eq!(fs::metadata(&path).expect("is there").permissions().mode() & 0o777, 0o600);
+        drop(second);
+        assert!(!path.exists());
     }
 }

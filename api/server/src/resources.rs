@@ -37,7 +37,7 @@ use self::{
     query::Query,
     target::{ResourcePath, Target},
 };
-use crate::{Caller, Closing, Failure, WriteHandler, write_handler::Commits};
+use crate::{Audit, Caller, Closing, Failure, Verdict, WriteHandler, write_handler::Commits};
 
 /// How long a read may take; one that waits for a version, or for a store that does not answer, ends then.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -190,22 +190,33 @@ async fn about_resource(
     body: axum::body::Body,
 ) -> Result<Response, Failure> {
     let call = resources.call(path, &parts)?;
-    let (method, watches) = (parts.method.clone(), call.query.flag("watch"));
-    let body = body::Unread::new(parts, body);
+    let (method, uri) = (parts.method.clone(), parts.uri.clone());
+    let answered = dispatch(&call, &method, body::Unread::new(parts, body)).await;
+    if let Err(failure) = &answered
+        && method != Method::GET
+    {
+        let audit = Audit { caller: &call.caller, verb: method.as_str(), what: uri.path().to_owned() };
+        audit.record(Verdict::Denied(failure.status().code));
+    }
+    answered
+}
+
+async fn dispatch(call: &Call<'_>, method: &Method, body: body::Unread) -> Result<Response, Failure> {
+    let watches = call.query.flag("watch");
     match (method.as_str(), call.name.as_deref(), call.part) {
-        ("GET", _, Part::Main) if watches => watch::watch(&call).await,
-        ("GET", Some(name), _) => read::get(&call, name).await,
-        ("GET", None, _) => read::list(&call).await,
+        ("GET", _, Part::Main) if watches => watch::watch(call).await,
+        ("GET", Some(name), _) => read::get(call, name).await,
+        ("GET", None, _) => read::list(call).await,
         ("POST", None, _) if call.namespace.is_some() || !call.kind().is_namespaced() => {
-            write::create(&call, body).await
+            write::create(call, body).await
         }
-        ("PUT", Some(name), _) => write::replace(&call, name, body).await,
-        ("PATCH", Some(name), _) => write::patch(&call, name, body).await,
-        ("DELETE", Some(name), Part::Main) => write::delete(&call, name, body).await,
+        ("PUT", Some(name), _) => write::replace(call, name, body).await,
+        ("PATCH", Some(name), _) => write::patch(call, name, body).await,
+        ("DELETE", Some(name), Part::Main) => write::delete(call, name, body).await,
         ("DELETE", None, _) if call.namespace.is_some() || !call.kind().is_namespaced() => {
-            write::delete_collection(&call, body).await
+            write::delete_collection(call, body).await
         }
-        (method, ..) => Err(Failure::method_not_allowed(method, allowed(&call))),
+        (method, ..) => Err(Failure::method_not_allowed(method, allowed(call))),
     }
 }
 

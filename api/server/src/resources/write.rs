@@ -104,7 +104,7 @@ pub(super) async fn delete_collection(call: &Call<'_>, body: Unread) -> Result<R
     Ok(answer_json(200, list.to_string()))
 }
 
-/// Makes a write through the kind's handler, and says so in the audit.
+/// Makes a write through the kind's handler, and says in the audit that it took effect.
 async fn make(
     call: &Call<'_>,
     id: CommitId,
@@ -118,21 +118,13 @@ async fn make(
     let outcome = outcome.unwrap_or_else(|_| {
         Err(ClientError::Unknown { id, reason: format!("the store did not answer within {WRITE_TIMEOUT:?}") })
     });
-    match outcome {
-        Ok(answer) => {
-            // A generated name is known only now.
-            key.name = answer.written.object.metadata().name.as_str().into();
-            let version = Some(answer.written.object.version());
-            let verdict = if dry_run { Verdict::DryRun } else { Verdict::Allowed { version } };
-            Audit::of(&call.caller, verb, &key).record(verdict);
-            Ok(answer)
-        }
-        Err(error) => {
-            let failure = Failure::from(error);
-            Audit::of(&call.caller, verb, &key).record(Verdict::Denied(failure.status().code));
-            Err(failure)
-        }
-    }
+    let answer = outcome?;
+    // A generated name is known only now.
+    key.name = answer.written.object.metadata().name.as_str().into();
+    let version = Some(answer.written.object.version());
+    let verdict = if dry_run { Verdict::DryRun } else { Verdict::Allowed { version } };
+    Audit::of(&call.caller, verb, &key).record(verdict);
+    Ok(answer)
 }
 
 /// The identity of the commit: what the writer gave, so that a write whose answer was lost takes effect once however
