@@ -1,20 +1,21 @@
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::{cell::RefCell, io};
 
 use serde_json::json;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::EnvFilter;
 
 use crate::support::{Answer, Server, WIDGETS, version_of, widget};
 
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What was logged on this thread.
+    static KEPT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps what is logged, for each thread by itself: tests that run beside this one log too.
+struct Kept;
 
 impl io::Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("is not poisoned").extend_from_slice(bytes);
+        KEPT.with_borrow_mut(|kept| kept.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -23,36 +24,22 @@ impl io::Write for Kept {
     }
 }
 
-impl MakeWriter<'_> for Kept {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
+/// The lines since the last call.
+fn take() -> Vec<String> {
+    let bytes = KEPT.take();
+    String::from_utf8(bytes).expect("is text").lines().map(str::to_owned).collect()
 }
 
-impl Kept {
-    /// The lines since the last call, each without its time.
-    fn take(&self) -> Vec<String> {
-        let bytes = std::mem::take(&mut *self.0.lock().expect("is not poisoned"));
-        String::from_utf8(bytes).expect("is text").lines().map(str::to_owned).collect()
-    }
-}
-
-// On one thread, so that the subscriber of the test is the server's too.
+// On one thread, so that what the server logs is kept for this test.
 #[tokio::test(flavor = "current_thread")]
 async fn every_write_leaves_a_line_who_what_which_version_allowed_or_denied() {
-    let kept = Kept::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("orion::audit=info"))
-        .with_writer(kept.clone())
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let filter = EnvFilter::new("orion::audit=info");
+    // For the whole process: where a subscriber is one thread's alone, others switch its lines off.
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Kept).with_ansi(false).init();
     let server = Server::start().await;
     let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("is there"));
     let expect = |words: &[&str]| {
-        let lines = kept.take();
+        let lines = take();
         let [line] = &lines[..] else { panic!("one line, not {lines:?}") };
         for word in words {
             assert!(line.contains(word), "{word}: {line}");
@@ -73,5 +60,5 @@ async fn every_write_leaves_a_line_who_what_which_version_allowed_or_denied() {
     Answer::of(server.request("DELETE", &format!("{WIDGETS}/a")).bearer_auth("wrong")).await.fails(401, "Unauthorized");
     expect(&["WARN", "denied", "verb=\"DELETE\"", "code=401"]);
     server.get(&format!("{WIDGETS}/a")).await;
-    assert!(kept.take().is_empty(), "reads leave none");
+    assert!(take().is_empty(), "reads leave none");
 }
