@@ -52,6 +52,7 @@ use axum::{
 };
 use orion_apiserver::Failure;
 use orion_model::{Client, Object};
+use orion_runtime::Change;
 use orion_types::protocol::MAX_FRAME;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -158,8 +159,9 @@ async fn route(shared: &Shared) {
     let mut subscription = shared.world.replica_changes();
     while let Some(changes) = subscription.next().await {
         for change in &changes.changes {
-            let (old, new) = (change.old(), change.new());
-            if old.map(|old| wish(Some(old))) == new.map(|new| wish(Some(new))) {
+            if let Change::Modified { old, new } = change
+                && wish(Some(old)) == wish(Some(new))
+            {
                 continue;
             }
             for replica in change.sides() {

@@ -109,7 +109,6 @@ impl Protocol1 {
 
     /// Names all the agent should have; what it was told before is forgotten, since frames may have been dropped.
     fn begin_sync(&mut self, now: Instant) {
-        self.line.outbox.drop_commands();
         self.synced = false;
         self.wants.clear();
         self.todo.clear();
@@ -368,6 +367,7 @@ impl Dialect for Protocol1 {
     fn speak(&mut self, now: Instant) {
         if self.line.backlog.take_overflow() {
             tracing::debug!(node = self.line.node, "an agent is too slow for its changes and is synchronised anew");
+            self.line.outbox.drop_commands();
             self.begin_sync(now);
         }
         self.resend(now);

@@ -48,6 +48,8 @@ pub(super) struct Reports {
     own: OwnWrites<Replica>,
     /// The highest number said.
     heard: u64,
+    /// The highest number settled.
+    settled: u64,
     /// The number last acknowledged.
     acked: u64,
     retry: Retry,
@@ -86,8 +88,14 @@ impl Report {
         }
     }
 
-    fn settled(&self, uid: &Uid, replica: Option<Arc<Replica>>) -> Settled {
-        Settled { uid: uid.clone(), key: self.key.clone(), replica, over: self.is_over() }
+    fn is_afresh(&self) -> bool {
+        matches!(self.content, Content::Said { afresh: true, .. })
+    }
+
+    fn begins_afresh(&mut self, earlier: bool) {
+        if let Content::Said { afresh, .. } = &mut self.content {
+            *afresh |= earlier;
+        }
     }
 }
 
@@ -101,6 +109,7 @@ impl Reports {
             in_flight: BTreeMap::new(),
             own: OwnWrites::default(),
             heard: 0,
+            settled: 0,
             acked: 0,
             retry,
             not_before: None,
@@ -120,7 +129,7 @@ impl Reports {
         let (uid, oldest) = (report.uid.clone(), report.seq);
         let report = Report { key, oldest, content: Content::Said { report: Box::new(report), afresh } };
         if self.replica(&report.key, &uid).is_none() {
-            return Some(report.settled(&uid, None));
+            return Some(self.end(&uid, &report, None));
         }
         self.keep(uid, report);
         None
@@ -156,7 +165,7 @@ impl Reports {
         while self.in_flight.len() < MAX_GROUP {
             let Some((uid, report)) = self.waiting.pop_first() else { break };
             let Some(replica) = self.replica(&report.key, &uid) else {
-                settled.push(report.settled(&uid, None));
+                settled.push(self.end(&uid, &report, None));
                 continue;
             };
             match self.observed(&replica, &report) {
@@ -164,7 +173,7 @@ impl Reports {
                     writes.extend(status_writes(&replica, &observed));
                     self.in_flight.insert(uid, report);
                 }
-                None => settled.push(report.settled(&uid, Some(replica))),
+                None => settled.push(self.end(&uid, &report, Some(replica))),
             }
         }
         let commit = (!writes.is_empty()).then(|| Commit { writes, ..Commit::default() });
@@ -189,7 +198,11 @@ impl Reports {
             Ok(committed) => {
                 self.retry.reset();
                 self.note(&committed);
-                written.iter().map(|(uid, report)| report.settled(uid, self.replica(&report.key, uid))).collect()
+                let end = |(uid, report): (&Uid, &Report)| {
+                    let replica = self.replica(&report.key, uid);
+                    self.end(uid, report, replica)
+                };
+                written.iter().map(end).collect()
             }
             Err(error) => self.refused(written, &error, now),
         }
@@ -213,7 +226,8 @@ impl Reports {
         match culprit.and_then(|uid| group.remove_entry(&uid)) {
             Some((uid, report)) => {
                 tracing::debug!(replica = %report.key, %error, "a report was not written");
-                settled.push(report.settled(&uid, self.replica(&report.key, &uid).filter(|_| !is_absence(error))));
+                let replica = self.replica(&report.key, &uid).filter(|_| !is_absence(error));
+                settled.push(self.end(&uid, &report, replica));
             }
             None => {
                 let delay = self.retry.next_delay();
@@ -233,6 +247,11 @@ impl Reports {
         settled
     }
 
+    fn end(&mut self, uid: &Uid, report: &Report, replica: Option<Arc<Replica>>) -> Settled {
+        self.settled = self.settled.max(report.seq());
+        Settled { uid: uid.clone(), key: report.key.clone(), replica, over: report.is_over() }
+    }
+
     /// When waiting reports may be tried again, where they have to wait.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.not_before
@@ -241,28 +260,16 @@ impl Reports {
     /// The number up to which everything is settled, if that is more than was acknowledged last.
     pub(super) fn ack(&mut self) -> Option<u64> {
         let open = self.waiting.values().chain(self.in_flight.values()).map(|report| report.oldest).min();
-        let settled = open.map_or(self.heard, |oldest| self.heard.min(oldest.saturating_sub(1)));
-        (settled > self.acked).then(|| {
-            self.acked = settled;
-            settled
+        let up_to = open.map_or(self.heard, |oldest| self.settled.min(oldest.saturating_sub(1)));
+        (up_to > self.acked).then(|| {
+            self.acked = up_to;
+            up_to
         })
     }
 
     /// Lets go of what the cache shows by now.
     pub(super) fn prune(&mut self) {
         self.own.prune(self.view.version());
-    }
-}
-
-impl Report {
-    fn is_afresh(&self) -> bool {
-        matches!(self.content, Content::Said { afresh: true, .. })
-    }
-
-    fn begins_afresh(&mut self, earlier: bool) {
-        if let Content::Said { afresh, .. } = &mut self.content {
-            *afresh |= earlier;
-        }
     }
 }
 

@@ -169,10 +169,7 @@ impl<D: Dialect> Session<'_, D> {
         let mut commit: Option<Commit> = None;
         loop {
             let now = Instant::now();
-            if commit.is_none() {
-                commit = self.next_commit(now);
-            }
-            self.dialect.speak(now);
+            self.settle(&mut commit, now);
             let wake_at = self.wake_at(commit.is_some());
             let outcome = tokio::select! {
                 biased;
@@ -193,12 +190,21 @@ impl<D: Dialect> Session<'_, D> {
         }
     }
 
-    /// Begins the next commit of reports, where there is one.
-    fn next_commit(&mut self, now: Instant) -> Option<Commit> {
-        let (commit, settled) = self.dialect.reports().next_commit(now);
-        settled.into_iter().for_each(|settled| self.dialect.settled(settled));
-        let client = self.shared.client.clone();
-        commit.map(|commit| Box::pin(async move { client.commit(commit).await }) as Commit)
+    /// Says what there is to say and begins the next commit, until neither brings about more of the other.
+    fn settle(&mut self, commit: &mut Option<Commit>, now: Instant) {
+        loop {
+            self.dialect.speak(now);
+            if commit.is_some() {
+                return;
+            }
+            let (next, settled) = self.dialect.reports().next_commit(now);
+            let client = self.shared.client.clone();
+            *commit = next.map(|next| Box::pin(async move { client.commit(next).await }) as Commit);
+            if settled.is_empty() {
+                return;
+            }
+            settled.into_iter().for_each(|settled| self.dialect.settled(settled));
+        }
     }
 
     fn committed(&mut self, outcome: Result<Committed, ClientError>) {
