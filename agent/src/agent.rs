@@ -8,7 +8,7 @@ use orion_model::{
 };
 use orion_types::protocol::{Hello, PROTOCOL, ProtocolRange};
 use rustix::fs::{FlockOperation, flock};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     environment::Inherit,
@@ -125,6 +125,7 @@ impl Agent {
             node: options.name.clone(),
             workspace_root,
             randomness: randomness.clone(),
+            kill: CancellationToken::new(),
             ledger,
         });
         let supervisor = Supervisor::recover(context.clone(), identity, options.adopt).await.map_err(data_dir)?;
@@ -132,17 +133,22 @@ impl Agent {
         Ok(Self { options, context, supervisor, addresses, instance_id, _lock: lock })
     }
 
-    /// Serves until `shutdown`; with `stop_all` the processes end then, without it they run on.
+    /// Serves until `shutdown`; with `stop_all` the processes end then, and at once on `kill`; without it they run on.
     ///
     /// # Errors
     /// [`AgentError::Superseded`] when a newer start of this agent has taken over.
-    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), AgentError> {
-        let sweeper = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(sweep_logs(self.context.ledger.clone())));
+    pub async fn run(mut self, shutdown: CancellationToken, kill: CancellationToken) -> Result<(), AgentError> {
+        let killing = self.context.kill.clone();
+        let killer = AbortOnDropHandle::new(tokio::spawn(async move {
+            kill.cancelled().await;
+            killing.cancel();
+        }));
+        let sweeper = AbortOnDropHandle::new(tokio::spawn(sweep_logs(self.context.ledger.clone())));
         let ended = self.connect_for_ever(&shutdown).await;
         if shutdown.is_cancelled() && self.options.stop_all {
             self.end_all().await;
         }
-        drop(sweeper);
+        drop((sweeper, killer));
         self.supervisor.close().await;
         self.context.shims.shutdown().await;
         ended

@@ -25,6 +25,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use self::restart::Failures;
 use crate::{
@@ -65,6 +66,8 @@ pub(crate) struct Context {
     pub(crate) base_env: BTreeMap<String, String>,
     pub(crate) node: String,
     pub(crate) workspace_root: std::path::PathBuf,
+    /// Processes that end with the agent are to end at once.
+    pub(crate) kill: CancellationToken,
 }
 
 /// The way to a replica's task.
@@ -104,6 +107,7 @@ pub(crate) struct Worker {
     started_at: Option<Timestamp>,
     last_exit: Option<Exit>,
     ending: bool,
+    killed: bool,
 }
 
 /// Where it stands; each variant holds what is needed there.
@@ -132,6 +136,7 @@ enum Event {
     ShimChanged,
     ShimsGone,
     ReadyDue,
+    Kill,
 }
 
 enum Flow {
@@ -153,6 +158,7 @@ impl Worker {
             started_at: None,
             last_exit: None,
             ending: false,
+            killed: false,
         };
         (Handle { commands: sender }, worker)
     }
@@ -164,6 +170,7 @@ impl Worker {
             let event = tokio::select! {
                 biased;
                 command = self.commands.recv() => command.map_or(Event::Dropped, Event::Told),
+                () = self.context.kill.cancelled(), if self.ending && !self.killed => Event::Kill,
                 event = self.state.next() => event,
             };
             match self.step(event).await {
@@ -218,6 +225,7 @@ impl Worker {
             Event::Launched(result) => self.launched(*result).await,
             Event::ShimChanged => self.look_at_shim().await,
             Event::ReadyDue => self.become_ready(),
+            Event::Kill => self.kill().await,
         }
         if self.ending && matches!(self.state, State::Over) { Flow::End } else { Flow::Go }
     }
@@ -388,6 +396,14 @@ impl Worker {
         if let Err(error) = shim.stop().await {
             // An end is what was wanted; without an answer the shim is asked again when it changes or is attached.
             tracing::debug!(replica = %self.record.replica_id, %error, "while stopping it");
+        }
+    }
+
+    async fn kill(&mut self) {
+        self.killed = true;
+        let State::Running { shim, .. } = &self.state else { return };
+        if let Err(error) = shim.kill().await {
+            tracing::debug!(replica = %self.record.replica_id, %error, "while killing it");
         }
     }
 

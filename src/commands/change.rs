@@ -1,0 +1,37 @@
+//! `orion scale` and `orion restart`: one field of a service each.
+
+use orion_http::WriteOptions;
+use orion_model::{Clock, Part};
+use serde_json::json;
+
+use crate::{
+    cli::{self, Global},
+    failure::Failure,
+    progress,
+    remote::{Remote, number, shown},
+};
+
+/// Changes how many replicas services have.
+pub(crate) async fn scale(global: &Global, scale: &cli::Scale) -> Result<(), Failure> {
+    let remote = Remote::of(global)?;
+    let keys = remote.objects(&scale.what, "services").await?;
+    for key in &keys {
+        let before = number(&remote.client.get(key).await?, "/spec/replicas");
+        let patch = json!({"spec": {"replicas": scale.replicas}});
+        remote.client.merge(key, &patch, Part::Main, WriteOptions::default()).await?;
+        println!("{} scaled from {before} to {}", shown(key), scale.replicas);
+    }
+    if scale.wait { progress::wait_for(&remote, &keys, scale.timeout).await } else { Ok(()) }
+}
+
+/// Starts the replicas of services anew.
+pub(crate) async fn restart(global: &Global, restart: &cli::Restart) -> Result<(), Failure> {
+    let remote = Remote::of(global)?;
+    let keys = remote.objects(&restart.what, "services").await?;
+    for key in &keys {
+        let patch = json!({"spec": {"restartedAt": Clock::system().now()}});
+        remote.client.merge(key, &patch, Part::Main, WriteOptions::default()).await?;
+        println!("{} restarting", shown(key));
+    }
+    if restart.wait { progress::wait_for(&remote, &keys, restart.timeout).await } else { Ok(()) }
+}
