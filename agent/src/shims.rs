@@ -266,7 +266,7 @@ impl Shims {
         let (files, attempt) = (self.files(&id.uid), id.attempt);
         blocking(move || {
             files.remove_exit(attempt)?;
-            match files.lock()? {
+            match files.lock_settled(false)? {
                 Some(locked) if locked.is_of(attempt) => files.remove_record(&locked),
                 Some(_) | None => Ok(()),
             }

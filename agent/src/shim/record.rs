@@ -13,11 +13,13 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Seek, Write},
+    mem::ManuallyDrop,
     os::{
         fd::{AsFd, OwnedFd},
         unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, fallocate, flock};
@@ -33,6 +35,12 @@ const RESERVED: u64 = 4096;
 
 /// A record longer than this is not one of ours.
 const LONGEST_RECORD: u64 = 1024 * 1024;
+
+/// How long a lock may be held by something that is no live shim, before that counts as one.
+const PASSING_HOLD: Duration = Duration::from_secs(2);
+
+/// Between two tries to take it.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// The longest uid: it names files and a socket.
 const LONGEST_UID: usize = 64;
@@ -160,6 +168,28 @@ impl Files {
         self.lock_with(OpenOptions::new().read(true).append(true))
     }
 
+    /// Like [`Files::lock`], or [`Files::lock_or_create`] where `create`, and waits for holders that are none: every
+    /// process that is just being spawned holds a copy of all this process has open, until its exec.
+    pub(crate) fn lock_settled(&self, create: bool) -> io::Result<Option<Locked>> {
+        let deadline = Instant::now() + PASSING_HOLD;
+        loop {
+            let locked = if create { self.lock_or_create() } else { self.lock() }?;
+            if locked.is_some()
+                || Instant::now() > deadline
+                || !self.record_path().exists()
+                || self.is_held_by_its_shim()?
+            {
+                return Ok(locked);
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn is_held_by_its_shim(&self) -> io::Result<bool> {
+        let Some(shim) = self.read_record()?.and_then(|record| record.shim) else { return Ok(false) };
+        Ok(shim.open()?.is_some_and(|handle| !handle.has_ended()))
+    }
+
     fn lock_with(&self, options: &OpenOptions) -> io::Result<Option<Locked>> {
         loop {
             let mut file = match options.open(self.record_path()) {
@@ -240,7 +270,8 @@ impl Files {
 /// The shim's end of its record, inherited with the lock.
 #[derive(Debug)]
 pub(crate) struct OwnRecord {
-    file: File,
+    /// Never closed: the lock goes with the process and not a moment before.
+    file: ManuallyDrop<File>,
     exit: File,
 }
 
@@ -254,7 +285,7 @@ impl OwnRecord {
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(files.exit_path(attempt))?;
         reserve(&file)?;
         reserve(&exit)?;
-        Ok((Self { file, exit }, read))
+        Ok((Self { file: ManuallyDrop::new(file), exit }, read))
     }
 
     pub(crate) fn append(&self, entry: &Entry) -> io::Result<()> {
@@ -310,6 +341,21 @@ mod tests {
         assert!(files.lock_or_create().expect("opens").is_none());
         files.remove_record(&first).expect("removes");
         assert!(files.lock_or_create().expect("opens").is_some(), "the lock on the removed file holds nothing up");
+    }
+
+    #[test]
+    fn a_lock_that_only_passes_through_a_spawn_is_waited_for() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let files = Files::new(dir.path(), "u-1");
+        let held = files.lock_or_create().expect("opens").expect("is free");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| files.lock_settled(true).expect("opens").is_some());
+            scope.spawn(move || {
+                std::thread::sleep(LOOK_AGAIN * 10);
+                drop(held);
+            });
+            assert!(waiting.join().expect("joins"));
+        });
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn begin(shims: &Shims, id: &ShimId, nonce: String) -> Result<Begun, LaunchError
     let record_error = |source| LaunchError::Record { id: id.clone(), source };
     let files = shims.files(&id.uid);
     let mut locked =
-        files.lock_or_create().map_err(record_error)?.ok_or_else(|| LaunchError::Held { id: id.clone() })?;
+        files.lock_settled(true).map_err(record_error)?.ok_or_else(|| LaunchError::Held { id: id.clone() })?;
     if let Some(earlier) = &locked.record {
         // Its end may not have been settled: nothing of it may run beside the new one.
         leftovers::end(earlier).map_err(record_error)?;
@@ -149,7 +149,7 @@ async fn abandon(files: Files, process: Handle, record: Record, trouble: Trouble
         let adopted = files.read_record()?.unwrap_or(record);
         leftovers::end(&adopted)?;
         files.remove_exit(adopted.id.attempt)?;
-        match files.lock()? {
+        match files.lock_settled(false)? {
             Some(locked) => files.remove_record(&locked),
             None => Ok(()),
         }
