@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use orion_model::ClientError;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::without_effect,
@@ -43,13 +44,12 @@ impl Heads {
 
 impl<J: Journal> HeadWorker<J> {
     /// Serves until every [`Heads`] is gone or the store is closed.
-    pub(crate) async fn run(mut self) {
-        let mut progress = self.shared.progress();
+    pub(crate) async fn run(mut self, closing: CancellationToken) {
         let mut waiting = Vec::new();
         loop {
             let count = tokio::select! {
                 biased;
-                _ = progress.wait_for(|progress| matches!(progress.phase, Phase::Closed)) => return,
+                () = closing.cancelled() => return,
                 count = self.requests.recv_many(&mut waiting, WAITING_READS) => count,
             };
             if count == 0 {

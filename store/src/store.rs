@@ -64,7 +64,7 @@ impl<J: Journal> Store<J> {
         let closing = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(writer.run(closing.clone()));
-        tasks.spawn(head_worker.run());
+        tasks.spawn(head_worker.run(closing.clone()));
         tasks.close();
         Ok(Self { inner: Arc::new(Inner { shared, commits, heads, clock, randomness, closing, tasks }) })
     }

@@ -168,6 +168,26 @@ async fn a_second_control_plane_is_refused_and_told_of_the_first() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_only_dropped_gives_its_file_back_too() {
+    let (_folder, file) = state_file();
+    let store = open(&file).await;
+    let made = store.client().create(&widget("a")).await.expect("it is made");
+    drop(store);
+    let again = async {
+        loop {
+            match orion_store::sqlite(&file, registry()).await {
+                Ok(store) => break store,
+                Err(OpenError::Sqlite(FileError::InUse { .. })) => tokio::task::yield_now().await,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    let again = tokio::time::timeout(std::time::Duration::from_secs(10), again).await.expect("its tasks end");
+    assert!(again.client().get(&made.key()).await.expect("it answers").is_some());
+    again.close().await;
+}
+
+#[tokio::test]
 async fn what_is_no_database_is_refused_and_left_alone() {
     let (_folder, file) = state_file();
     for content in ["services:\n  - name: api\n", "SQLite format"] {

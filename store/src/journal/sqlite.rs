@@ -29,7 +29,10 @@ use futures::{
 use orion_model::{Clock, Randomness};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection, Executor, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
     Append, Effect, Entry, Error, Group, Identity, Journal, Loaded, Mark, Move, Nonce, Row, Seq, Tail, memory,
@@ -62,7 +65,8 @@ const VACUUM_PAGES: i64 = 512;
 pub struct Sqlite {
     database: Arc<Database>,
     tasks: TaskTracker,
-    closing: CancellationToken,
+    /// Ends the checkpoints; so does the loss of the last handle, after which nobody could.
+    closing: Arc<DropGuard>,
 }
 
 /// The open file.
@@ -110,7 +114,7 @@ impl Sqlite {
             async move { database.checkpoints.run(checkpointer, closing).await }
         };
         tasks.spawn(run);
-        Ok(Self { database, tasks, closing })
+        Ok(Self { database, tasks, closing: Arc::new(closing.drop_guard()) })
     }
 }
 
@@ -376,7 +380,7 @@ impl Journal for Sqlite {
     }
 
     async fn close(&self) {
-        self.closing.cancel();
+        self.closing.token().cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.database.close().await;
@@ -388,3 +392,6 @@ impl std::fmt::Debug for Sqlite {
         f.debug_struct("Sqlite").field("file", &self.database.file).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
