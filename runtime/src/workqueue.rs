@@ -16,9 +16,9 @@
 //! - What ended for good ([`Outcome::Terminal`]) is left alone by timers and resyncs until an event or a poke.
 //! - Higher priorities go first, but nothing is passed over more than [`Config::passed_over`] times.
 //!
-//! All of it costs O(log n) at most in the number of keys, whatever is running. One lock guards it, and no key is
-//! hashed, cloned or compared under it more than once a call. No task of its own runs: one of the waiting workers keeps
-//! the time for all.
+//! Each call costs O(log n) at most in the number of keys, whatever is running; only shutting down walks over all. One
+//! lock guards it, and keys are hashed before it is taken. No task of its own runs: one of the waiting workers keeps the
+//! time for all.
 //!
 //! # Examples
 //!
@@ -44,7 +44,6 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hash},
-    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -243,12 +242,12 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
         }
         let mut kept_time = false;
         loop {
-            let mut work = pin!(self.shared.work.notified());
-            let mut earlier = pin!(self.shared.earlier.notified());
-            match self.take_or_wait(kept_time, work.as_mut(), earlier.as_mut()) {
+            // Made before the look under the lock: it sees a shutdown from here on. Of other calls one is stored.
+            let work = self.shared.work.notified();
+            match self.take_or_wait(kept_time) {
                 Next::Item(item) => return Some(item),
                 Next::End => return None,
-                Next::Wait(waiting) => kept_time = waiting.wait(work, earlier).await,
+                Next::Wait(waiting) => kept_time = waiting.wait(work).await,
             }
         }
     }
@@ -273,8 +272,7 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
     /// It only looks, and may be dropped at any time.
     pub async fn drained(&self) {
         loop {
-            let mut drained = pin!(self.shared.drained.notified());
-            drained.as_mut().enable();
+            let drained = self.shared.drained.notified();
             if self.shared.lock().slots.is_drained() {
                 return;
             }
@@ -309,12 +307,7 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
     }
 
     /// Hands out a key, or makes the caller one of the waiting before anyone can add one.
-    fn take_or_wait(
-        &self,
-        kept_time: bool,
-        work: Pin<&mut Notified<'_>>,
-        earlier: Pin<&mut Notified<'_>>,
-    ) -> Next<'_, K> {
+    fn take_or_wait(&self, kept_time: bool) -> Next<'_, K> {
         let shared = &self.shared;
         let now = Instant::now();
         let mut state = shared.lock();
@@ -328,13 +321,8 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
         if state.slots.ended() {
             return Next::End;
         }
-        work.enable();
         shared.waiting.fetch_add(1, Ordering::Relaxed);
-        let keeps_until = state.keep_time();
-        if keeps_until.is_some() {
-            earlier.enable();
-        }
-        Next::Wait(Waiting { shared, keeps_until, over: false })
+        Next::Wait(Waiting { shared, keeps_until: state.keep_time(), over: false })
     }
 
     /// Hands out a key, and wakes another worker if there is more to do; else gives the lock back.
@@ -431,11 +419,14 @@ impl<K> Shared<K> {
     /// One step of the queue, and then whoever it concerns is woken, outside the lock.
     fn update<T>(&self, step: impl FnOnce(&mut Slots<K>, &Moment) -> T) -> T {
         let moment = Moment::default();
+        self.update_at(&moment, |slots| step(slots, &moment))
+    }
+
+    fn update_at<T>(&self, moment: &Moment, step: impl FnOnce(&mut Slots<K>) -> T) -> T {
         let mut state = self.lock();
         let adds = state.slots.adds();
-        state.slots.promote_at(&moment);
-        let result = step(&mut state.slots, &moment);
-        state.slots.promote_at(&moment);
+        state.slots.promote_at(moment);
+        let result = step(&mut state.slots);
         let signal = Signal {
             one: state.slots.adds() != adds || state.needs_keeper(),
             keeper: state.keeper_oversleeps(),
@@ -475,8 +466,10 @@ impl<K> Shared<K> {
 impl<K: Eq + Hash> Shared<K> {
     fn trigger(&self, key: K, trigger: impl FnOnce(Instant) -> Trigger) -> bool {
         let hash = self.hasher.hash_one(&key);
+        let moment = Moment::default();
+        let trigger = trigger(moment.now());
         let (accepted, _key_dropped_outside_the_lock) =
-            self.update(|slots, moment| slots.trigger(hash, key, trigger(moment.now())));
+            self.update_at(&moment, |slots| slots.trigger(hash, key, trigger));
         accepted
     }
 }
@@ -525,13 +518,13 @@ struct Waiting<'a, K> {
 
 impl<K> Waiting<'_, K> {
     /// Waits to be woken; true if this one kept the time until now, which the caller has to undo.
-    async fn wait(mut self, work: Pin<&mut Notified<'_>>, earlier: Pin<&mut Notified<'_>>) -> bool {
+    async fn wait(mut self, work: Notified<'_>) -> bool {
         match self.keeps_until {
             None => work.await,
             Some(due) => tokio::select! {
                 biased;
                 () = work => {}
-                () = earlier => {}
+                () = self.shared.earlier.notified() => {}
                 () = sleep_until(due) => {}
             },
         }

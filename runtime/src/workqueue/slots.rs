@@ -32,7 +32,7 @@ pub(super) struct Slots<K> {
     ready: Ready,
     runs: Runs,
     pace: Pace,
-    closing: Option<Shutdown>,
+    closing: bool,
     /// Running keys that are still owed a run while the queue drains.
     owed: usize,
     terminal: usize,
@@ -79,7 +79,7 @@ impl<K> Slots<K> {
             ready: Ready::new(config.passed_over),
             runs: Runs::new(now),
             pace: Pace::new(config.backoff, config.randomness, config.bucket),
-            closing: None,
+            closing: false,
             owed: 0,
             terminal: 0,
             adds: 0,
@@ -106,13 +106,12 @@ impl<K> Slots<K> {
     pub(super) fn done(&mut self, id: Id, priority: Priority, outcome: Outcome, moment: &Moment) -> Option<K> {
         let slot = &mut self.entries.get_mut(id)?.slot;
         slot.priority = priority;
-        let ending = match self.closing {
-            Some(_) => Ending::Forgotten,
-            None => self.pace.ending(slot, outcome, moment),
-        };
-        if self.closing.is_some() {
+        let ending = if self.closing {
             self.owed -= usize::from(slot.owes_a_run());
-        }
+            Ending::Forgotten
+        } else {
+            self.pace.ending(slot, outcome, moment)
+        };
         self.retries += u64::from(ending.is_delayed());
         self.step(id, Input::Done(ending));
         self.drop_if_idle(id)
@@ -120,10 +119,7 @@ impl<K> Slots<K> {
 
     /// Shuts the queue down, or tightens a shutdown under way.
     pub(super) fn close(&mut self, how: Shutdown) {
-        if self.closing.is_some_and(|before| how <= before) {
-            return;
-        }
-        self.closing = Some(how);
+        self.closing = true;
         let ids: Vec<Id> = self.entries.iter().map(|(id, _)| id).collect();
         for id in ids {
             self.step(id, Input::Close(how));
@@ -134,15 +130,15 @@ impl<K> Slots<K> {
 
     /// Whether no key will be handed out any more.
     pub(super) fn ended(&self) -> bool {
-        self.closing.is_some() && self.ready.len() == 0 && self.owed == 0
+        self.closing && self.ready.len() == 0 && self.owed == 0
     }
 
     pub(super) fn is_drained(&self) -> bool {
-        self.closing.is_some() && self.entries.is_empty()
+        self.closing && self.entries.is_empty()
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.closing.is_some()
+        self.closing
     }
 
     /// When the next timer is due.
@@ -245,7 +241,7 @@ impl<K> Slots<K> {
 impl<K: Eq> Slots<K> {
     /// Takes a trigger in; false if it is refused. The key comes back if its slot has one already.
     pub(super) fn trigger(&mut self, hash: u64, key: K, trigger: Trigger) -> (bool, Option<K>) {
-        if self.closing.is_some() {
+        if self.closing {
             return (false, Some(key));
         }
         let (id, key) = match self.find(hash, &key) {
