@@ -44,10 +44,7 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hash},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -167,8 +164,6 @@ pub struct Item<K> {
 struct Shared<K> {
     state: Mutex<State<K>>,
     hasher: DefaultHashBuilder,
-    /// How many wait for a key. It rises under the lock, so nobody who should be woken is overlooked.
-    waiting: AtomicUsize,
     /// A key is ready, or someone must keep the time.
     work: Notify,
     /// The next timer is earlier than what the keeper of the time waits for.
@@ -179,6 +174,11 @@ struct Shared<K> {
 
 struct State<K> {
     slots: Slots<K>,
+    /// How many workers wait.
+    waiting: usize,
+    /// One of them was called and has not arrived yet. Nobody else is called until then: on its way out it calls the
+    /// next if there is more to do, so a burst does not wake all at once.
+    called: bool,
     /// Until when the one waiting worker sleeps that keeps the time for all.
     keeper: Option<Instant>,
 }
@@ -189,9 +189,8 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
         let slots = Slots::new(config, Instant::now());
         Self {
             shared: Arc::new(Shared {
-                state: Mutex::new(State { slots, keeper: None }),
+                state: Mutex::new(State { slots, waiting: 0, called: false, keeper: None }),
                 hasher: DefaultHashBuilder::default(),
-                waiting: AtomicUsize::new(0),
                 work: Notify::new(),
                 earlier: Notify::new(),
                 drained: Notify::new(),
@@ -240,14 +239,14 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
         if let Some(item) = self.take() {
             return Some(item);
         }
-        let mut kept_time = false;
+        let mut woken = None;
         loop {
             // Made before the look under the lock: it sees a shutdown from here on. Of other calls one is stored.
             let work = self.shared.work.notified();
-            match self.take_or_wait(kept_time) {
+            match self.take_or_wait(woken) {
                 Next::Item(item) => return Some(item),
                 Next::End => return None,
-                Next::Wait(waiting) => kept_time = waiting.wait(work).await,
+                Next::Wait(waiting) => woken = Some(waiting.wait(work).await),
             }
         }
     }
@@ -307,12 +306,12 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
     }
 
     /// Hands out a key, or makes the caller one of the waiting before anyone can add one.
-    fn take_or_wait(&self, kept_time: bool) -> Next<'_, K> {
+    fn take_or_wait(&self, woken: Option<Woken>) -> Next<'_, K> {
         let shared = &self.shared;
         let now = Instant::now();
         let mut state = shared.lock();
-        if kept_time {
-            state.keeper = None;
+        if let Some(woken) = woken {
+            state.arrive(woken);
         }
         let mut state = match self.hand_out(state, now) {
             Ok(item) => return Next::Item(item),
@@ -321,7 +320,7 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
         if state.slots.ended() {
             return Next::End;
         }
-        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        state.waiting += 1;
         Next::Wait(Waiting { shared, keeps_until: state.keep_time(), over: false })
     }
 
@@ -334,8 +333,11 @@ impl<K: Eq + Hash + Clone> WorkQueue<K> {
         state.slots.promote(now);
         let Some(taken) = state.slots.take(now) else { return Err(state) };
         let more = state.slots.has_ready() || state.needs_keeper();
+        let call = more && state.call();
         drop(state);
-        self.shared.wake_one_if(more);
+        if call {
+            self.shared.work.notify_one();
+        }
         Ok(Item { shared: self.shared.clone(), taken, open: true })
     }
 }
@@ -428,7 +430,7 @@ impl<K> Shared<K> {
         state.slots.promote_at(moment);
         let result = step(&mut state.slots);
         let signal = Signal {
-            one: state.slots.adds() != adds || state.needs_keeper(),
+            one: (state.slots.adds() != adds || state.needs_keeper()) && state.call(),
             keeper: state.keeper_oversleeps(),
             all: state.slots.is_closing(),
             drained: state.slots.is_drained(),
@@ -448,11 +450,7 @@ impl<K> Shared<K> {
         if signal.keeper {
             self.earlier.notify_one();
         }
-        self.wake_one_if(signal.one);
-    }
-
-    fn wake_one_if(&self, wanted: bool) {
-        if wanted && self.waiting.load(Ordering::Relaxed) > 0 {
+        if signal.one {
             self.work.notify_one();
         }
     }
@@ -475,6 +473,22 @@ impl<K: Eq + Hash> Shared<K> {
 }
 
 impl<K> State<K> {
+    /// Whether a worker is to be called, which the caller does then.
+    fn call(&mut self) -> bool {
+        let call = self.waiting > 0 && !self.called;
+        self.called |= call;
+        call
+    }
+
+    /// A worker has ended its wait.
+    fn arrive(&mut self, woken: Woken) {
+        self.waiting -= 1;
+        self.called = false;
+        if woken.kept_time {
+            self.keeper = None;
+        }
+    }
+
     fn needs_keeper(&self) -> bool {
         self.keeper.is_none() && self.slots.next_due().is_some()
     }
@@ -509,7 +523,13 @@ enum Next<'a, K> {
     Wait(Waiting<'a, K>),
 }
 
-/// A worker that waits. If it is dropped while it keeps the time, another one takes that over.
+/// A worker whose wait is over.
+struct Woken {
+    kept_time: bool,
+}
+
+/// A worker that waits. If it is dropped while it keeps the time, another one takes that over; if it is dropped after
+/// it was called, the call goes to another by itself.
 struct Waiting<'a, K> {
     shared: &'a Shared<K>,
     keeps_until: Option<Instant>,
@@ -517,8 +537,7 @@ struct Waiting<'a, K> {
 }
 
 impl<K> Waiting<'_, K> {
-    /// Waits to be woken; true if this one kept the time until now, which the caller has to undo.
-    async fn wait(mut self, work: Notified<'_>) -> bool {
+    async fn wait(mut self, work: Notified<'_>) -> Woken {
         match self.keeps_until {
             None => work.await,
             Some(due) => tokio::select! {
@@ -529,20 +548,24 @@ impl<K> Waiting<'_, K> {
             },
         }
         self.over = true;
-        self.keeps_until.is_some()
+        Woken { kept_time: self.keeps_until.is_some() }
     }
 }
 
 impl<K> Drop for Waiting<'_, K> {
     fn drop(&mut self) {
-        self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-        if self.over || self.keeps_until.is_none() {
+        if self.over {
             return;
         }
         let mut state = self.shared.lock();
-        state.keeper = None;
-        let wanted = state.needs_keeper();
+        state.waiting -= 1;
+        if self.keeps_until.is_some() {
+            state.keeper = None;
+        }
+        let call = state.needs_keeper() && state.call();
         drop(state);
-        self.shared.wake_one_if(wanted);
+        if call {
+            self.shared.work.notify_one();
+        }
     }
 }
