@@ -97,6 +97,11 @@ impl Ledger {
         self.logs_dir().join(uid.as_str())
     }
 
+    /// Whether a replica is or was here: remembered, or its output still kept.
+    pub fn knows(&self, uid: &Uid) -> bool {
+        self.record_path(uid).is_file() || self.log_dir(uid).is_dir()
+    }
+
     /// Where the file is locked while an agent uses this directory.
     pub fn lock_path(&self) -> PathBuf {
         self.root.join("lock")

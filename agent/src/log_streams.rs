@@ -69,7 +69,8 @@ impl LogStreams {
     }
 
     fn refusal(&self, request: &LogRequest) -> Option<String> {
-        if !is_file_name(&request.uid) || !self.ledger.log_dir(&request.uid).is_dir() {
+        let known = is_file_name(&request.uid) && self.ledger.knows(&request.uid);
+        if !known {
             return Some(format!("there is no log of {} on this node", request.replica_id));
         }
         (self.streams.len() >= MAX_STREAMS).then(|| format!("this node serves {MAX_STREAMS} logs already"))

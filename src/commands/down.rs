@@ -1,14 +1,15 @@
 //! `orion down`: ends the `orion up` of a data directory, and everything it runs with it.
 
-use std::{os::fd::AsFd, time::Duration};
-
-use rustix::process::{Signal, pidfd_send_signal};
-use tokio::io::unix::AsyncFd;
+use orion_agent::process::Handle;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Signal, pidfd_send_signal},
+};
 
 use crate::{cli, endpoint, failure::Failure, up::noted};
 
 /// How long everything may take to end.
-const END_WITHIN: Duration = Duration::from_secs(120);
+const END_WITHIN_SECONDS: i64 = 120;
 
 /// Ends it and waits until it has ended.
 pub(crate) async fn run(down: &cli::Down) -> Result<(), Failure> {
@@ -22,13 +23,22 @@ pub(crate) async fn run(down: &cli::Down) -> Result<(), Failure> {
     pidfd_send_signal(&process, Signal::TERM)
         .map_err(|error| Failure::refused(format!("pid {}: {error}", identity.pid)))?;
     println!("stopping (pid {})", identity.pid);
-    let ended = AsyncFd::register(process.as_fd().try_clone_to_owned()?)
-        .map_err(|error| Failure::refused(error.to_string()))?;
-    match tokio::time::timeout(END_WITHIN, ended.readable()).await {
-        Ok(_) => {
-            println!("stopped");
-            Ok(())
-        }
-        Err(_) => Err(Failure::refused(format!("pid {} has not ended within {END_WITHIN:?}", identity.pid))),
+    if has_ended(process).await? {
+        println!("stopped");
+        return Ok(());
+    }
+    Err(Failure::refused(format!("pid {} has not ended within {END_WITHIN_SECONDS} s", identity.pid)))
+}
+
+/// Waits for the end of a process: its pidfd becomes readable then.
+async fn has_ended(process: Handle) -> Result<bool, Failure> {
+    let waited = tokio::task::spawn_blocking(move || {
+        let within = Timespec { tv_sec: END_WITHIN_SECONDS, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&within))
+    });
+    match waited.await {
+        Ok(Ok(ready)) => Ok(ready > 0),
+        Ok(Err(error)) => Err(Failure::refused(format!("cannot wait for its end: {error}"))),
+        Err(error) => Err(Failure::refused(error.to_string())),
     }
 }
