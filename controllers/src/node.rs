@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use self::{
     plan::{Charge, Input, NodeFacts, Plan, plan},
-    silence::Silence,
+    silence::{Silence, Silent},
 };
 use crate::listers::{Listers, service_of};
 
@@ -58,7 +58,7 @@ impl NodeReconciler {
         Self { listers, memory: Mutex::default() }
     }
 
-    fn facts(&self, node: &Arc<Node>, silent: Option<Duration>, run: &Run<()>) -> NodeFacts {
+    fn facts(&self, node: &Arc<Node>, silent: Option<Silent>, run: &Run<()>) -> NodeFacts {
         // A node that is heard and judged so has nothing to be judged anew.
         let replicas = run.read(&self.listers.replicas);
         let on_node = replicas.by(&self.listers.by_node, node.name());

@@ -7,9 +7,11 @@ use orion_types::{
     Node, Replica, Service, applied::CONFIG_LABEL, node::NodePhase, replica::Disposition, service::Disconnect,
 };
 
+use super::silence::Silent;
 use crate::notice::Notice;
 
-/// From the last contact until a node is unknown.
+/// Until a node is unknown whose silence was there already when this controller began to look; otherwise the gateway
+/// has waited before it said that the node is silent.
 const UNKNOWN_AFTER: Duration = Duration::from_secs(20);
 /// From the last contact until it is lost.
 const LOST_AFTER: Duration = Duration::from_secs(60);
@@ -42,8 +44,8 @@ pub(crate) struct Charge {
 #[derive(Clone, Debug)]
 pub(crate) struct NodeFacts {
     pub(crate) node: Arc<Node>,
-    /// For how long it has been silent; `None` where it is heard.
-    pub(crate) silent: Option<Duration>,
+    /// `None` where it is heard, or was never seen.
+    pub(crate) silent: Option<Silent>,
     /// Its replicas that may have to be judged anew.
     pub(crate) replicas: Vec<Charge>,
 }
@@ -165,11 +167,13 @@ impl Plan {
         }
     }
 
-    fn judge_silent(&mut self, facts: &NodeFacts, silent: Duration, eviction: &mut Eviction, now: Timestamp) {
+    fn judge_silent(&mut self, facts: &NodeFacts, silence: Silent, eviction: &mut Eviction, now: Timestamp) {
         let node = &facts.node;
+        let silent = silence.lasted;
         let was_lost = node.status.phase == NodePhase::Lost;
         let due = silent >= LOST_AFTER || facts.replicas.iter().any(|charge| is_due(charge, silent));
-        if silent < UNKNOWN_AFTER && !due && node.status.phase == NodePhase::Ready {
+        let graced = !silence.beginning_seen && silent < UNKNOWN_AFTER;
+        if graced && !due && node.status.phase == NodePhase::Ready {
             return self.wake_for(facts, silent);
         }
         let gives_up = was_lost || (due && self.may_evict(eviction));

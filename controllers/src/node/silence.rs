@@ -21,10 +21,19 @@ pub(super) struct Silence {
     nodes: BTreeMap<Uid, Seen>,
 }
 
+/// A silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Silent {
+    /// How long it has lasted, as far as can be known.
+    pub(crate) lasted: Duration,
+    /// Whether its beginning was seen: then the gateway has waited already before it said so.
+    pub(crate) beginning_seen: bool,
+}
+
 #[derive(Debug)]
 enum Seen {
     Heard,
-    Silent { contact_since: Option<Timestamp>, counted_from: Instant },
+    Silent { contact_since: Option<Timestamp>, counted_from: Instant, beginning_seen: bool },
 }
 
 impl Silence {
@@ -35,31 +44,33 @@ impl Silence {
             let Some(observed) = &node.status.observed else { continue };
             let seen = match observed.contact {
                 Contact::Connected => Seen::Heard,
-                Contact::Silent => {
-                    let counted_from = counted_from(before.get(node.uid()), observed.contact_since, at, now);
-                    Seen::Silent { contact_since: observed.contact_since, counted_from }
-                }
+                Contact::Silent => silent(before.get(node.uid()), observed.contact_since, at, now),
             };
             self.nodes.insert(node.uid().clone(), seen);
         }
     }
 
-    /// For how long a node has been silent; `None` where it is heard, or was never seen.
-    pub(super) fn of(&self, node: &Node, at: Instant) -> Option<Duration> {
+    /// The silence of a node; `None` where it is heard, or was never seen.
+    pub(super) fn of(&self, node: &Node, at: Instant) -> Option<Silent> {
         match self.nodes.get(node.uid())? {
             Seen::Heard => None,
-            Seen::Silent { counted_from, .. } => Some(at.duration_since(*counted_from)),
+            Seen::Silent { counted_from, beginning_seen, .. } => {
+                Some(Silent { lasted: at.duration_since(*counted_from), beginning_seen: *beginning_seen })
+            }
         }
     }
 }
 
-fn counted_from(before: Option<&Seen>, since: Option<Timestamp>, at: Instant, now: Timestamp) -> Instant {
+fn silent(before: Option<&Seen>, since: Option<Timestamp>, at: Instant, now: Timestamp) -> Seen {
     match before {
-        None => at,
-        Some(Seen::Silent { contact_since, counted_from }) if *contact_since == since => *counted_from,
+        None => Seen::Silent { contact_since: since, counted_from: at, beginning_seen: false },
+        Some(Seen::Silent { contact_since, counted_from, beginning_seen }) if *contact_since == since => {
+            Seen::Silent { contact_since: since, counted_from: *counted_from, beginning_seen: *beginning_seen }
+        }
         Some(Seen::Heard | Seen::Silent { .. }) => {
             let passed = since.map_or(SOONEST, |since| now.since(since)).clamp(SOONEST, LATEST);
-            at.checked_sub(passed).unwrap_or(at)
+            let counted_from = at.checked_sub(passed).unwrap_or(at);
+            Seen::Silent { contact_since: since, counted_from, beginning_seen: true }
         }
     }
 }
@@ -81,7 +92,7 @@ mod tests {
     }
 
     /// What is counted at the end of these looks: (seconds, contact, its time), the last also the moment of asking.
-    fn counted(looks: &[(u64, Contact, i64)]) -> Option<u64> {
+    fn counted(looks: &[(u64, Contact, i64)]) -> Option<(u64, bool)> {
         let (mut silence, start) = (Silence::default(), Instant::now());
         let mut answer = None;
         for (at, contact, since) in looks {
@@ -89,7 +100,7 @@ mod tests {
             let instant = start + Duration::from_secs(1000 + at);
             let now = Timestamp::from_millis((T0 + i64::try_from(*at).expect("small")) * 1000);
             silence.observe(std::slice::from_ref(&node), instant, now);
-            answer = silence.of(&node, instant).map(|silent| silent.as_secs());
+            answer = silence.of(&node, instant).map(|silent| (silent.lasted.as_secs(), silent.beginning_seen));
         }
         answer
     }
@@ -97,19 +108,19 @@ mod tests {
     #[test]
     fn a_silence_counts_from_the_last_contact_where_its_beginning_was_seen() {
         use Contact::{Connected, Silent};
-        let table: [(&[(u64, Contact, i64)], Option<u64>); 8] = [
+        let table: [(&[(u64, Contact, i64)], Option<(u64, bool)>); 8] = [
             (&[(0, Connected, 0)], None),
-            (&[(0, Silent, -500)], Some(0)),
-            (&[(0, Silent, -500), (30, Silent, -500)], Some(30)),
-            (&[(0, Connected, 0), (20, Silent, 0)], Some(20)),
-            (&[(0, Connected, 0), (20, Silent, 20)], Some(10)),
-            (&[(0, Connected, 0), (20, Silent, 99_999)], Some(10)),
-            (&[(0, Connected, 0), (20, Silent, -99_999), (25, Silent, -99_999)], Some(25)),
-            (&[(0, Silent, -9), (30, Silent, 20)], Some(10)),
+            (&[(0, Silent, -500)], Some((0, false))),
+            (&[(0, Silent, -500), (30, Silent, -500)], Some((30, false))),
+            (&[(0, Connected, 0), (20, Silent, 0)], Some((20, true))),
+            (&[(0, Connected, 0), (20, Silent, 20)], Some((10, true))),
+            (&[(0, Connected, 0), (20, Silent, 99_999)], Some((10, true))),
+            (&[(0, Connected, 0), (20, Silent, -99_999), (25, Silent, -99_999)], Some((25, true))),
+            (&[(0, Silent, -9), (30, Silent, 20)], Some((10, true))),
         ];
         for (looks, expected) in table {
             assert_eq!(counted(looks), expected, "{looks:?}");
         }
-        assert_eq!(counted(&[(0, Silent, -9), (30, Connected, 20), (40, Silent, 40)]), Some(10));
+        assert_eq!(counted(&[(0, Silent, -9), (30, Connected, 20), (40, Silent, 40)]), Some((10, true)));
     }
 }

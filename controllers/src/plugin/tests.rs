@@ -51,8 +51,9 @@ fn an_answer_passes_refuses_or_is_asked_for_again() {
 
 #[test]
 fn the_policy_ignore_lets_a_failure_pass_but_not_a_refusal() {
-    let ignoring =
-        plugin(|plugin| drop(plugin.spec.failure_policy.insert(HookPoint::BeforeStart, FailurePolicy::Ignore)));
+    let ignoring = plugin(|plugin| {
+        plugin.spec.failure_policy = [(HookPoint::BeforeStart, FailurePolicy::Ignore)].into();
+    });
     assert_eq!(judge(answer(500, ""), 3, &ignoring), Outcome::Ignored("answered 500".into()));
     assert_eq!(judge(answer(404, ""), 1, &ignoring), Outcome::Ignored("answered 404".into()));
     assert_eq!(judge(answer(200, r#"{"allowed": false}"#), 1, &ignoring), Outcome::Refused("refused".into()));

@@ -82,7 +82,10 @@ fn read(body: &[u8]) -> Result<Body, String> {
     if body.trim_ascii().is_empty() {
         return Ok(Body::default());
     }
-    let body: Body = serde_json::from_slice(body).map_err(|error| format!("answered what is no answer: {error}"))?;
+    let no_answer = |error: serde_json::Error| format!("answered what is no answer: {error}");
+    // By way of a map, since a struct would be read from a list too.
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).map_err(no_answer)?;
+    let body: Body = serde_json::from_value(fields.into()).map_err(no_answer)?;
     match body.env.keys().find(|name| !is_env_name(name)) {
         Some(name) => Err(format!("answered the environment variable {name:?}, which cannot be one")),
         None => Ok(body),

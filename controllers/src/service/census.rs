@@ -1,10 +1,11 @@
 //! The replicas of a service, sorted by what they still mean to it.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use orion_model::{ConditionStatus, Object, Timestamp, Uid};
 use orion_types::{
-    Replica,
+    Node, Replica,
+    node::NodePhase,
     replica::{PLACED, Phase, ProcessState},
 };
 
@@ -26,14 +27,20 @@ pub(super) struct Copy {
     pub(super) replica: Arc<Replica>,
     /// Ready and, where it replaces another, for long enough.
     pub(super) available: bool,
+    /// Its node came back a moment ago, so what is known of it may be from before: until when it is not believed.
+    pub(super) doubted_until: Option<Timestamp>,
 }
 
 /// By what a replica counts as available.
 pub(super) struct Availability<'a> {
     pub(super) stable: Option<&'a str>,
-    pub(super) min_ready: std::time::Duration,
+    pub(super) min_ready: Duration,
+    pub(super) nodes: &'a [Arc<Node>],
     pub(super) now: Timestamp,
 }
+
+/// How long after a node's return its reports may still be on their way.
+const DOUBTED_FOR: Duration = Duration::from_secs(5);
 
 impl Census {
     /// Sorts the replicas that name this service. Those of an earlier service of the same name count as stopping: they
@@ -47,7 +54,8 @@ impl Census {
                 census.stopping.push(replica.clone());
             } else {
                 let available = counts.is_available(replica, wake);
-                census.live.push(Copy { replica: replica.clone(), available });
+                let doubted_until = counts.doubted_until(replica);
+                census.live.push(Copy { replica: replica.clone(), available, doubted_until });
             }
         }
         census.live.sort_by(|a, b| a.order().cmp(&b.order()));
@@ -138,6 +146,14 @@ impl Availability<'_> {
             wake.at(from);
         }
         from <= self.now
+    }
+
+    fn doubted_until(&self, replica: &Replica) -> Option<Timestamp> {
+        let name = replica.spec.node_name.as_deref()?;
+        let node = self.nodes.iter().find(|node| node.name() == name && node.status.phase == NodePhase::Ready)?;
+        let returned =
+            node.status.since.filter(|since| replica.metadata.creation_timestamp < Some(since.to_seconds()))?;
+        Some(returned.after(DOUBTED_FOR)).filter(|until| *until > self.now)
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn plan(input: &Input<'_>) -> Plan {
     let revisions = owned_revisions(input);
     let stable = service.status.stable.clone().filter(|name| revisions.iter().any(|known| known.name() == name));
     let min_ready = service.spec.update.min_ready.get();
-    let counts = Availability { stable: stable.as_deref(), min_ready, now };
+    let counts = Availability { stable: stable.as_deref(), min_ready, nodes: input.nodes, now };
     let census = Census::take(input.replicas, service.uid(), &counts, &mut wake);
     let desired = desired(service);
     let waits = input.waits.filter(|_| is_unborn(&census, stable.as_ref()));
@@ -151,6 +151,9 @@ fn steps(input: &Input<'_>, census: &Census, course: &Course, desired: u32, wait
         reason,
     };
     let mut steps = step(census, &goal);
+    if let Some(moment) = steps.wake.moment() {
+        wake.at(moment);
+    }
     if waits || after_refusals(input, census, course.target(), wake) > input.now {
         steps.starts.clear();
     }
@@ -193,16 +196,15 @@ fn surge_notice(steps: &Steps) -> Option<Notice> {
     Some(Notice::normal("SurgeImpossible", format!("one replica is stopped before its successor starts: {reason}")))
 }
 
-/// When the next replica may be started after hooks have refused some: as a process that ends is started again.
+/// When the next replica may be started after hooks have refused some: each wait is twice the last, as for a process
+/// that ends. The last wait shows in when they were made, so that it need not be kept.
 fn after_refusals(input: &Input<'_>, census: &Census, target: &str, wake: &mut Wake) -> Timestamp {
     let refused = census.refused_of(target);
-    let Some(last) = refused.last().and_then(|replica| replica.metadata.creation_timestamp) else {
-        return Timestamp::UNIX_EPOCH;
-    };
+    let mut made = refused.iter().rev().filter_map(|replica| replica.metadata.creation_timestamp);
+    let Some(last) = made.next() else { return Timestamp::UNIX_EPOCH };
     let restart = &input.service.spec.process.settings.restart;
-    let doublings = u32::try_from(refused.len() - 1).unwrap_or(u32::MAX).min(16);
-    let delay = restart.initial_delay.get().saturating_mul(1 << doublings).min(restart.max_delay.get());
-    let until = last.after(delay);
+    let waited = made.next().map(|before| last.since(before).saturating_mul(2)).unwrap_or_default();
+    let until = last.after(waited.max(restart.initial_delay.get()).min(restart.max_delay.get()));
     if until > input.now {
         wake.at(until);
     }

@@ -16,6 +16,7 @@ use orion_model::Object;
 use orion_types::service::Strategy;
 
 use super::census::{Census, Copy, count};
+use crate::wake::Wake;
 
 /// What the service is to become.
 pub(super) struct Goal<'a> {
@@ -71,6 +72,8 @@ pub(super) struct Steps {
     pub(super) stops: BTreeMap<String, StopReason>,
     /// One was stopped before its successor starts, for this reason.
     pub(super) surge_impossible: Option<String>,
+    /// When it may come out otherwise though nothing has changed.
+    pub(super) wake: Wake,
 }
 
 /// The step from what is there towards the goal.
@@ -112,17 +115,24 @@ impl Step<'_> {
         self.stop_where(StopReason::ScaledDown, |copy| copy.index() >= desired);
     }
 
-    /// One copy is kept of each index and revision: only a node that came back makes more.
+    /// One copy is kept of each index and revision: only a node that came back makes more. While it is not sure how one
+    /// of them fares, all are kept, lest the only one that works is stopped.
     fn drop_duplicates(&mut self) {
-        let mut best: BTreeMap<(u32, &str), &Copy> = BTreeMap::new();
+        let mut groups: BTreeMap<(u32, &str), Vec<&Copy>> = BTreeMap::new();
         for copy in &self.live {
-            let kept = best.entry((copy.index(), &copy.replica.spec.revision)).or_insert(copy);
-            if copy.worth() > kept.worth() {
-                *kept = copy;
-            }
+            groups.entry((copy.index(), &copy.replica.spec.revision)).or_default().push(copy);
         }
-        let kept: BTreeSet<String> = best.into_values().map(|copy| copy.replica.name().to_owned()).collect();
-        self.stop_where(StopReason::DuplicateAfterReturn, |copy| !kept.contains(copy.replica.name()));
+        let mut surplus = BTreeSet::new();
+        for copies in groups.into_values().filter(|copies| copies.len() > 1) {
+            if let Some(until) = copies.iter().filter_map(|copy| copy.doubted_until).max() {
+                self.steps.wake.at(until);
+                continue;
+            }
+            let best = copies.iter().max_by_key(|copy| copy.worth()).map(|copy| copy.replica.name());
+            let others = copies.iter().map(|copy| copy.replica.name()).filter(|name| Some(*name) != best);
+            surplus.extend(others.map(str::to_owned));
+        }
+        self.stop_where(StopReason::DuplicateAfterReturn, |copy| surplus.contains(copy.replica.name()));
     }
 
     fn stop_all_old(&mut self) {

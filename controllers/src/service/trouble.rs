@@ -10,6 +10,8 @@ use super::census::{Census, Copy};
 
 /// So many exits of new replicas fail a rollout.
 const EXITS: u32 = 5;
+/// So many refusals by hooks do: an answer is no accident, and no more of them are kept of an index.
+const REFUSALS: usize = 3;
 
 /// What keeps one replica from being ready, where it is more than a matter of time.
 pub(super) struct Trouble {
@@ -43,17 +45,18 @@ pub(super) fn of_rollout(census: &Census, revision: &str, since: Timestamp) -> O
         return Some(format!("{} cannot start: {}", replica.name(), sentence(exit)));
     }
     // Creation times are whole seconds.
-    let since = since.to_seconds();
-    let refused: Vec<_> = census.refused_of(revision);
-    let refused: Vec<_> =
-        refused.into_iter().filter(|replica| replica.metadata.creation_timestamp >= Some(since)).collect();
-    let ended = new().map(exits).fold(super::census::count(refused.len()), u32::saturating_add);
+    let since = Some(since.to_seconds());
+    let refused = census.refused_of(revision);
+    let refused: Vec<_> = refused.into_iter().filter(|replica| replica.metadata.creation_timestamp >= since).collect();
+    if let Some(last) = refused.last().filter(|_| refused.len() >= REFUSALS) {
+        return of(last).map(|trouble| trouble.note);
+    }
+    let ended = new().map(exits).fold(0, u32::saturating_add);
     if ended < EXITS {
         return None;
     }
-    let worst = new().max_by_key(|replica| exits(replica)).or(refused.last().map(|replica| &***replica));
-    let said = worst.and_then(last_words).unwrap_or_default();
-    Some(format!("new replicas have ended {ended} times, last {said}"))
+    let last = new().max_by_key(|replica| exits(replica)).and_then(last_words).unwrap_or_default();
+    Some(format!("new replicas have ended {ended} times{last}"))
 }
 
 /// The first trouble among those that are to run.
@@ -68,11 +71,8 @@ fn exits(replica: &Replica) -> u32 {
 }
 
 fn last_words(replica: &Replica) -> Option<String> {
-    if let Some(refused) = &replica.status.refused {
-        return Some(format!("{}: {refused}", replica.name()));
-    }
     let exit = replica.status.observed.as_ref()?.exit.as_ref()?;
-    Some(format!("{} with {}", replica.name(), sentence(exit)))
+    Some(format!(", {} with {}", replica.name(), sentence(exit)))
 }
 
 fn is_down(replica: &Replica) -> bool {

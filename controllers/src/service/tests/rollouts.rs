@@ -247,7 +247,10 @@ fn the_reason_of_a_failure_stays_when_its_replicas_are_gone() {
     let (said, since) = (world.condition("Degraded").message.clone(), world.condition("Degraded").last_transition_time);
     world.replicas.retain(|_, replica| !replica.status.phase.is_finished());
     world.run_for(10);
-    assert_eq!((&world.condition("Degraded").message, world.condition("Degraded").last_transition_time), (&said, since));
+    assert_eq!(
+        (&world.condition("Degraded").message, world.condition("Degraded").last_transition_time),
+        (&said, since)
+    );
 }
 
 #[test]

@@ -35,8 +35,9 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(replicas: u32, nodes: usize) -> Self {
-        let mut service = Service::new("web", ServiceSpec { replicas: Replicas::Count(replicas), ..ServiceSpec::default() })
-            .in_namespace("default");
+        let mut service =
+            Service::new("web", ServiceSpec { replicas: Replicas::Count(replicas), ..ServiceSpec::default() })
+                .in_namespace("default");
         service.metadata.uid = "service-uid".into();
         let mut world = Self {
             service,
@@ -246,6 +247,18 @@ impl World {
         self.names(Replica::is_ready).len()
     }
 
+    /// Those that count as available: ready and, where they replace others, for long enough.
+    pub(super) fn available(&self) -> BTreeSet<String> {
+        let min_ready = self.service.spec.update.min_ready.get();
+        let stable = self.service.status.stable.as_ref();
+        let counts = |replica: &Replica| {
+            let since = replica.status.observed.as_ref().and_then(|observed| observed.ready_since);
+            let long_enough = since.is_some_and(|since| since.after(min_ready) <= self.now);
+            replica.is_ready() && (long_enough || stable.is_none_or(|stable| *stable == replica.spec.revision))
+        };
+        self.names(counts).into_iter().collect()
+    }
+
     pub(super) fn unfinished(&self) -> usize {
         self.names(|replica| !replica.status.phase.is_finished()).len()
     }
@@ -253,8 +266,7 @@ impl World {
     /// The indices of the replicas that are to run, with their programs.
     pub(super) fn live(&self) -> Vec<(u32, String)> {
         let names = self.names(|replica| !replica.status.phase.is_finished() && !replica.is_stop_wished());
-        let mut live: Vec<_> =
-            names.iter().map(|name| (self.replicas[name].spec.index, self.program(name))).collect();
+        let mut live: Vec<_> = names.iter().map(|name| (self.replicas[name].spec.index, self.program(name))).collect();
         live.sort();
         live
     }
@@ -292,6 +304,10 @@ impl World {
     /// It is heard again.
     pub(super) fn find_again(&mut self, name: &str) {
         self.edit(name, |replica| replica.status.disposition = Disposition::Active);
+        let on = self.replicas[name].spec.node_name.clone();
+        for node in self.nodes.iter_mut().filter(|node| Some(node.name()) == on.as_deref()) {
+            Arc::make_mut(node).status.since = Some(self.now);
+        }
     }
 
     pub(super) fn condition(&self, kind: &str) -> &Condition {
