@@ -211,6 +211,34 @@ async fn one_key_wakes_one_worker_of_many() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_burst_calls_no_more_workers_than_find_something_to_do() {
+    let queue = WorkQueue::new(config());
+    let polls = Arc::new(AtomicUsize::new(0));
+    for _ in 0..100 {
+        let (queue, polls) = (queue.clone(), polls.clone());
+        tokio::spawn(async move {
+            let mut work = pin!(async {
+                while let Some(item) = queue.get().await {
+                    item.done(Outcome::Forget);
+                }
+            });
+            poll_fn(|context| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                work.as_mut().poll(context)
+            })
+            .await;
+        });
+    }
+    let_run().await;
+    polls.store(0, Ordering::Relaxed);
+    (0..50).for_each(|key| assert!(queue.add(key)));
+    let_run().await;
+    assert!(queue.is_empty());
+    assert!(polls.load(Ordering::Relaxed) <= 3, "{polls:?}: the first is done with all before the next comes");
+    queue.shut_down(Shutdown::Drain);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_never_waits_lets_others_run() {
     let queue = queue();
     queue.add("a");
