@@ -1,5 +1,7 @@
 //! An agent, as far as its words go: a WebSocket client that says and expects frames.
 
+use std::time::Duration;
+
 use futures::{SinkExt, StreamExt};
 use orion_types::Replica;
 use serde_json::{Value, json};
@@ -138,6 +140,24 @@ impl Agent {
         self.socket.send(message).await.expect("the socket is open");
     }
 
+    /// Sends what the server may refuse to take to its end.
+    pub(crate) async fn try_send(&mut self, message: Message) {
+        // The send stalls where the server reads no further; its reason is read meanwhile.
+        let sent = timeout(Duration::from_millis(300), self.socket.send(message)).await;
+        drop(sent);
+    }
+
+    /// Waits for the server's next ping; the answer goes out with the next look at the socket.
+    pub(crate) async fn ping(&mut self) {
+        loop {
+            match self.message().await {
+                Some(Ok(Message::Ping(_))) => return self.socket.flush().await.expect("the socket is open"),
+                Some(Ok(Message::Text(_) | Message::Pong(_))) => {}
+                other => panic!("a ping was expected, not {other:?}"),
+            }
+        }
+    }
+
     pub(crate) async fn report(&mut self, report: Value) {
         self.send("status", report).await;
     }
@@ -148,6 +168,10 @@ impl Agent {
 
     /// The next frame: its type and payload.
     pub(crate) async fn next(&mut self) -> (String, Value) {
+        timeout(SOON, self.next_frame()).await.expect("the server says something beside its pings in time")
+    }
+
+    async fn next_frame(&mut self) -> (String, Value) {
         loop {
             match self.message().await {
                 Some(Ok(Message::Text(text))) => {
