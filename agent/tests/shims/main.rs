@@ -7,6 +7,8 @@ mod ending;
 mod launching;
 mod logging;
 mod recovering;
+mod server;
+mod supervising;
 mod world;
 
 use std::{env, future::Future, process::ExitCode};
@@ -22,7 +24,10 @@ fn main() -> ExitCode {
 }
 
 fn trials() -> Vec<Trial> {
-    [launching::trials(), ending::trials(), recovering::trials(), logging::trials()].into_iter().flatten().collect()
+    [launching::trials(), ending::trials(), recovering::trials(), logging::trials(), supervising::trials()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A test that is async, on a runtime of its own.
