@@ -17,6 +17,10 @@ pub(super) trait Dialect: Send {
     /// Says what there is to say, as far as the outbox has room.
     fn speak(&mut self, now: Instant);
 
+    /// Whether more frames can be taken. An agent that makes answers due and takes none is not listened to, until it
+    /// does or its pings end the session.
+    fn listens(&self) -> bool;
+
     /// The reports on their way into the store.
     fn reports(&mut self) -> &mut Reports;
 

@@ -14,6 +14,18 @@ const MAX_TEXT: usize = 253;
 /// The longest agent or instance id.
 const MAX_ID: usize = 64;
 
+/// Gives an original agent's node a name that can stand: original agents take whatever their host is called.
+pub(super) fn name_original(hello: &mut Hello) {
+    if hello.protocol.is_some() || is_dns_label(&hello.name) {
+        return;
+    }
+    let label = [&hello.name, &hello.node_id].into_iter().find_map(|name| to_dns_label(name, MAX_LABEL));
+    if let Some(label) = label {
+        tracing::info!(said = hello.name, node = label, "an original agent's name is made a DNS label");
+        hello.name = label;
+    }
+}
+
 /// Checks the first frame.
 ///
 /// # Errors
@@ -78,6 +90,20 @@ mod tests {
         };
         change(&mut hello);
         hello
+    }
+
+    #[test]
+    fn only_an_original_agents_name_is_made_a_label() {
+        let table =
+            [("My-Laptop.local", "n", "my-laptop-local"), ("web", "n", "web"), ("", "Node 7", "node-7"), ("", "", "")];
+        for (name, node_id, expected) in table {
+            let mut hello = Hello { name: name.into(), node_id: node_id.into(), ..Hello::default() };
+            name_original(&mut hello);
+            assert_eq!(hello.name, expected, "{name:?}");
+        }
+        let mut known = hello(|hello| hello.name = "My-Laptop".into());
+        name_original(&mut known);
+        assert!(check(&known).is_err());
     }
 
     #[test]

@@ -231,6 +231,10 @@ impl Dialect for Original {
         self.note_stops();
     }
 
+    fn listens(&self) -> bool {
+        true
+    }
+
     fn reports(&mut self) -> &mut Reports {
         &mut self.reports
     }

@@ -42,6 +42,9 @@ use super::{
     world::NodeView,
 };
 
+/// Answers that may be due before the agent is listened to no more.
+const MAX_FORGETS: usize = 4096;
+
 /// The gateway's side of a conversation in protocol 1.
 pub(super) struct Protocol1 {
     view: NodeView,
@@ -372,6 +375,10 @@ impl Dialect for Protocol1 {
         }
         self.resend(now);
         while self.line.outbox.has_room() && self.say_next(now) {}
+    }
+
+    fn listens(&self) -> bool {
+        self.forgets.len() < MAX_FORGETS
     }
 
     fn reports(&mut self) -> &mut Reports {

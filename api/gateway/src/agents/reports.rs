@@ -12,7 +12,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orion_model::{
-    Client, ClientError, Commit, Committed, Key, Object, ObjectKey, Op, Part, Precondition, Resource, Uid, Write,
+    Client, ClientError, Commit, Committed, Key, Object, Op, Part, Precondition, Resource, Uid, Write,
     backoff::{Backoff, Retry},
 };
 use orion_types::{Replica, protocol::StatusReport, replica::Observed};
@@ -54,6 +54,8 @@ pub(super) struct Reports {
     acked: u64,
     retry: Retry,
     not_before: Option<Instant>,
+    /// Replicas of the next commit at most; fewer after one that was too large for the store.
+    group: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -113,6 +115,7 @@ impl Reports {
             acked: 0,
             retry,
             not_before: None,
+            group: MAX_GROUP,
         }
     }
 
@@ -162,7 +165,7 @@ impl Reports {
         }
         self.not_before = None;
         let mut writes = Vec::new();
-        while self.in_flight.len() < MAX_GROUP {
+        while self.in_flight.len() < self.group {
             let Some((uid, report)) = self.waiting.pop_first() else { break };
             let Some(replica) = self.replica(&report.key, &uid) else {
                 settled.push(self.end(&uid, &report, None));
@@ -197,6 +200,7 @@ impl Reports {
         match outcome {
             Ok(committed) => {
                 self.retry.reset();
+                self.group = (self.group * 2).min(MAX_GROUP);
                 self.note(&committed);
                 let end = |(uid, report): (&Uid, &Report)| {
                     let replica = self.replica(&report.key, uid);
@@ -220,15 +224,13 @@ impl Reports {
     /// One report that can never be written must not keep the others from it.
     fn refused(&mut self, mut group: BTreeMap<Uid, Report>, error: &ClientError, now: Instant) -> Vec<Settled> {
         let mut settled = Vec::new();
-        let culprit = culprit(error).and_then(|key| {
-            group.iter().find(|(_, report)| report.key.of_kind(Replica::KIND) == *key).map(|(uid, _)| uid.clone())
-        });
-        match culprit.and_then(|uid| group.remove_entry(&uid)) {
+        match culprit(error, &group).and_then(|uid| group.remove_entry(&uid)) {
             Some((uid, report)) => {
-                tracing::debug!(replica = %report.key, %error, "a report was not written");
+                tracing::warn!(replica = %report.key, %error, "a report was not written");
                 let replica = self.replica(&report.key, &uid).filter(|_| !is_absence(error));
                 settled.push(self.end(&uid, &report, replica));
             }
+            None if matches!(error, ClientError::TooLarge { .. }) => self.group = (group.len() / 2).max(1),
             None => {
                 let delay = self.retry.next_delay();
                 tracing::warn!(%error, ?delay, "reports wait: they could not be written");
@@ -284,15 +286,20 @@ fn status_writes(replica: &Replica, observed: &Observed) -> [Write; 2] {
     [write(json!({"status": {"observed": null}})), write(json!({"status": {"observed": observed}}))]
 }
 
-/// The object a commit failed on, where the failure is that object's.
-fn culprit(error: &ClientError) -> Option<&ObjectKey> {
-    match error {
+/// The report a commit failed on, where the failure is that one's.
+fn culprit(error: &ClientError, group: &BTreeMap<Uid, Report>) -> Option<Uid> {
+    let key = match error {
         ClientError::NotFound(key)
         | ClientError::Conflict { key, .. }
         | ClientError::Invalid { key, .. }
         | ClientError::BeingDeleted { key, .. } => Some(key),
         _ => None,
-    }
+    };
+    let is_culprit = |report: &Report| match key {
+        Some(key) => report.key.of_kind(Replica::KIND) == *key,
+        None => matches!(error, ClientError::TooLarge { .. }) && group.len() == 1,
+    };
+    group.iter().find(|(_, report)| is_culprit(report)).map(|(uid, _)| uid.clone())
 }
 
 /// Whether the object was not there, or another was in its place.

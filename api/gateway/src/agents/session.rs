@@ -27,7 +27,7 @@ use super::{
     Shared,
     dialect::Dialect,
     frame::{self, Close, Frame, GOING_AWAY, TOO_LARGE, UNSUPPORTED_DATA},
-    hello::check,
+    hello::{check, name_original},
     line::Line,
     original::Original,
     outbox::{Outbox, Outgoing},
@@ -72,7 +72,8 @@ async fn first_frame(stream: &mut SplitStream<WebSocket>, shared: &Shared) -> Re
         biased;
         () = shared.closing.cancelled() => Err(going_away()),
         hello = timeout(patience, read) => {
-            let hello = hello.map_err(|_| late())??;
+            let mut hello = hello.map_err(|_| late())??;
+            name_original(&mut hello);
             check(&hello).map_err(End::Ours)?;
             Ok(hello)
         }
@@ -170,6 +171,7 @@ impl<D: Dialect> Session<'_, D> {
         loop {
             let now = Instant::now();
             self.settle(&mut commit, now);
+            let listens = self.dialect.listens();
             let wake_at = self.wake_at(commit.is_some());
             let outcome = tokio::select! {
                 biased;
@@ -182,7 +184,7 @@ impl<D: Dialect> Session<'_, D> {
                 () = self.line.poke.notified() => self.poked(),
                 _ = pings.tick() => self.ping(),
                 () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => Ok(()),
-                message = stream.next() => self.message(message),
+                message = stream.next(), if listens => self.message(message),
             };
             if let Err(end) = outcome {
                 return end;

@@ -23,12 +23,11 @@ async fn an_agent_that_reads_nothing_is_synchronised_anew_when_it_reads_again() 
         settings.backlog = 16;
     }))
     .await;
-    world.service(json!({})).await;
+    world.service(json!({"env": {"BIG": "x".repeat(200_000)}})).await;
     let mut agent = Agent::idle(&world, "node-1").await;
     // 24 MB of launches, of which the agent reads nothing for now.
     for index in 0..REPLICAS {
-        let big = |replica: &mut orion_types::Replica| drop(replica.spec.env.insert("BIG".into(), "x".repeat(200_000)));
-        world.replica_with(&name(index), "node-1", big).await;
+        world.replica(&name(index), "node-1").await;
     }
     // What is wished changes while it does not read.
     for index in 0..REPLICAS / 2 {

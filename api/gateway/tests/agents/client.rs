@@ -84,7 +84,7 @@ impl Agent {
     /// An agent that has nothing and of which nothing is wished yet.
     pub(crate) async fn idle(world: &World, node: &str) -> Self {
         let (agent, launches) = Self::synced(world, hello(node)).await;
-        assert_eq!(launches, [json!({}); 0]);
+        assert!(launches.is_empty());
         agent
     }
 

@@ -95,7 +95,7 @@ async fn a_wished_end_is_told_with_its_reason_and_forgotten_once_it_is_committed
     let web = world.replica("web-0-aaaaa", "node-1").await;
     let holds = json!([report(&web, 1, "ready")]);
     let (mut agent, launches) = Agent::synced(&world, hello_with("node-1", json!({"replicas": holds}))).await;
-    assert_eq!(launches, [json!({}); 0], "it runs as it should");
+    assert!(launches.is_empty(), "it runs as it should");
     agent.expect("statusAck").await;
     let wished = world.wish_stop("web-0-aaaaa").await;
     let stop = agent.expect("stop").await;
@@ -331,7 +331,7 @@ async fn an_attempt_of_a_run_is_launched_once_for_good_and_its_exit_code_is_know
     ended["exit"] = json!({"code": 3, "reason": "Error"});
     let again = hello_with("node-1", json!({"instanceId": "2", "replicas": [ended]}));
     let (mut agent, launches) = Agent::synced(&world, again).await;
-    assert_eq!(launches, [json!({}); 0], "it is not run again");
+    assert!(launches.is_empty(), "it is not run again");
     assert_eq!(agent.find("forget").await["uid"], json!(attempt.metadata.uid));
     let failed = world.read("migrate-1-1-aaaaa").await.expect("it is there");
     assert_eq!(failed.status.phase.to_string(), "Failed");

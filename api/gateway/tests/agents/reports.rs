@@ -169,7 +169,7 @@ async fn what_a_hello_says_is_committed_as_reports_are() {
         said.push(report(&world.replica(name, "node-1").await, *seq, "ready"));
     }
     let (mut agent, launches) = Agent::synced(&world, hello_with("node-1", json!({"replicas": said}))).await;
-    assert_eq!(launches, [json!({}); 0]);
+    assert!(launches.is_empty());
     assert_eq!(agent.expect("statusAck").await["seq"], 3);
     for (name, _) in replicas {
         assert_eq!(world.read(name).await.expect("there").status.phase.to_string(), "Ready", "{name}");
