@@ -10,15 +10,19 @@
 //! Nothing of a round is visible before its group is appended. A round without a group (refusals, dry runs, writes that
 //! change nothing) is a read: it is answered only at a confirmed head.
 
+mod compaction;
+mod repeats;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
-use futures::{StreamExt, stream::BoxStream};
-use orion_model::{
-    ChangeKind, ClientError, Clock, CommitId, Committed, ObjectKey, Op, Randomness, Resource, Stored, Written,
+use futures::{
+    StreamExt,
+    stream::{BoxStream, Fuse},
 };
+use orion_model::{ClientError, Clock, CommitId, Op, Randomness, Resource};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -29,9 +33,9 @@ use crate::{
     error::without_effect,
     journal::{Append, Error, Journal, Mark, Nonce, Seq, Tail},
     judge::World,
-    limits::{COMMIT_ID_SKEW, COMPACTION_PAUSE, TAIL_BYTES, WAITING_COMMITS},
+    limits::{TAIL_BYTES, WAITING_COMMITS},
     load::{self, Beginning},
-    record::{self, Outcome, Record},
+    record::{self, Record},
     round::{Pending, Round},
     shared::{Phase, Shared},
     state::State,
@@ -79,7 +83,7 @@ impl<J: Journal> Writer<J> {
 
     /// Runs until the store is closed or every handle is gone, and answers what was accepted before.
     pub(crate) async fn run(mut self, closing: CancellationToken) {
-        let mut doorbell = self.shared.journal.doorbell();
+        let mut doorbell = self.shared.journal.doorbell().fuse();
         let mut received = Vec::new();
         while self.turn(&mut received, &mut doorbell, &closing).await {}
         self.commits.close();
@@ -93,7 +97,7 @@ impl<J: Journal> Writer<J> {
     async fn turn(
         &mut self,
         received: &mut Vec<Pending>,
-        doorbell: &mut BoxStream<'static, ()>,
+        doorbell: &mut Fuse<BoxStream<'static, ()>>,
         closing: &CancellationToken,
     ) -> bool {
         let due = self.compaction_due();
@@ -257,137 +261,6 @@ impl<J: Journal> Writer<J> {
         self.ids = load::commit_ids(&state.history);
         (self.state, self.mark, self.materialised) = (state, mark, materialised);
         self.publish();
-        Ok(())
-    }
-}
-
-/// Commits that have been made before.
-impl<J: Journal> Writer<J> {
-    /// Answers the waiting commits whose id says that they are old.
-    async fn answer_repeats(&mut self, waiting: &mut VecDeque<Pending>) {
-        let mut fresh = VecDeque::with_capacity(waiting.len());
-        for pending in waiting.drain(..) {
-            match self.repeated(&pending).await {
-                Some(answer) => pending.answer(answer),
-                None => fresh.push_back(pending),
-            }
-        }
-        *waiting = fresh;
-    }
-
-    async fn repeated(&self, pending: &Pending) -> Option<Result<Committed, ClientError>> {
-        let id = &pending.id;
-        if pending.commit.dry_run {
-            return None;
-        }
-        if let Some(seq) = self.ids.get(id) {
-            return Some(self.outcome(*seq, id).await);
-        }
-        if self.state.history.may_have_forgotten(id) {
-            return Some(Err(self.expired(id)));
-        }
-        let now = self.clock.now();
-        (id.time() > now.after(COMMIT_ID_SKEW)).then(|| {
-            let ahead = id.time().since(now);
-            Err(ClientError::BadRequest(format!("commit id {id} was made {ahead:?} ahead of the store's clock")))
-        })
-    }
-
-    fn expired(&self, id: &CommitId) -> ClientError {
-        ClientError::Expired { what: format!("commit {id}"), oldest: self.state.history.oldest() }
-    }
-
-    /// The outcome of a commit that took effect.
-    async fn outcome(&self, seq: Seq, id: &CommitId) -> Result<Committed, ClientError> {
-        let Tail::Dense(entries) = self.shared.journal.tail(seq.previous(), 1).await.map_err(without_effect)? else {
-            return Err(self.expired(id));
-        };
-        let records = entries.first().map(|entry| load::records(&self.shared.registry, entry)).transpose();
-        let records = records.map_err(without_effect)?.unwrap_or_default();
-        let record = records.into_iter().find(|record| record.id == *id).ok_or_else(|| self.expired(id))?;
-        let mut results = Vec::with_capacity(record.results.len());
-        for outcome in &record.results {
-            results.push(match outcome {
-                Outcome::Changed(index) => {
-                    let change = &record.changes[*index];
-                    Written { object: change.object.clone(), gone: change.kind == ChangeKind::Deleted }
-                }
-                Outcome::Same(key) => self.as_it_stands(key, seq).await?.ok_or_else(|| self.expired(id))?,
-            });
-        }
-        Ok(Committed { id: id.clone(), versions: Some(record.versions), results })
-    }
-
-    /// An object that a commit left as it was, as it is now; if it is gone since, its last state.
-    async fn as_it_stands(&self, key: &ObjectKey, since: Seq) -> Result<Option<Written>, ClientError> {
-        if let Some(object) = self.state.objects.get(key) {
-            return Ok(Some(Written { object: object.clone(), gone: false }));
-        }
-        let last = self.last_state(key, since).await?;
-        Ok(last.map(|object| Written { object, gone: true }))
-    }
-
-    async fn last_state(&self, key: &ObjectKey, since: Seq) -> Result<Option<Stored>, ClientError> {
-        let mut after = since;
-        let mut last = None;
-        while let Tail::Dense(entries) = self.shared.journal.tail(after, TAIL_BYTES).await.map_err(without_effect)? {
-            let Some(newest) = entries.last() else { break };
-            after = newest.mark.seq;
-            for entry in &entries {
-                let records = load::records(&self.shared.registry, entry).map_err(without_effect)?;
-                let changes = records.iter().flat_map(|record| record.changes.iter());
-                let of_key = changes.filter(|change| change.object.key() == *key);
-                last = of_key.map(|change| change.object.clone()).next_back().or(last);
-            }
-        }
-        Ok(last)
-    }
-}
-
-/// Bounding the history.
-impl<J: Journal> Writer<J> {
-    fn compaction_due(&self) -> Option<Instant> {
-        let wait = self.state.history.due()?.since(self.clock.now());
-        Some(self.rested.max(Instant::now() + wait))
-    }
-
-    /// One small step.
-    async fn compact(&mut self) {
-        self.rested = Instant::now() + COMPACTION_PAUSE;
-        let Some(floor) = self.state.history.floor_at(self.clock.now()) else { return };
-        if let Err(error) = self.drop_before(floor.seq).await {
-            let error = self.failed(error);
-            tracing::warn!(%error, "the history could not be shortened");
-            return;
-        }
-        for id in self.state.history.forget_through(&floor) {
-            self.ids.remove(&id);
-        }
-        self.mark.floor = floor.seq;
-        self.publish();
-    }
-
-    async fn drop_before(&mut self, floor: Seq) -> Result<(), Error> {
-        if !J::MATERIALISES_ON_APPEND {
-            self.materialise(floor).await?;
-        }
-        self.shared.journal.compact(floor).await
-    }
-
-    /// Brings the readable copy to `to`, or beyond where another does it too.
-    async fn materialise(&mut self, to: Seq) -> Result<(), Error> {
-        while self.materialised < to {
-            let Tail::Dense(entries) = self.shared.journal.tail(self.materialised, TAIL_BYTES).await? else {
-                self.materialised = self.shared.journal.load().await?.0;
-                continue;
-            };
-            let entries: Vec<_> = entries.into_iter().take_while(|entry| entry.mark.seq <= to).collect();
-            let Some(newest) = entries.last().map(|entry| entry.mark.seq) else { return Ok(()) };
-            let records = entries.iter().map(|entry| load::records(&self.shared.registry, entry));
-            let records: Vec<_> = records.collect::<Result<Vec<_>, _>>()?.concat();
-            let moved = self.shared.journal.materialise(self.materialised, newest, record::moves(&records)).await?;
-            self.materialised = if moved { newest } else { self.shared.journal.load().await?.0 };
-        }
         Ok(())
     }
 }

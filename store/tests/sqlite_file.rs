@@ -153,7 +153,7 @@ fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
 
 #[tokio::test]
 async fn a_second_control_plane_is_refused_and_told_of_the_first() {
-    let (_folder, file) = state_file();
+    let (folder, file) = state_file();
     let store = open(&file).await;
     let error = refused(&file).await;
     assert!(matches!(&error, FileError::InUse { pid, .. } if *pid == std::process::id()), "{error:?}");
@@ -162,6 +162,9 @@ async fn a_second_control_plane_is_refused_and_told_of_the_first() {
     for part in [&*file.to_string_lossy(), &format!("process {}", std::process::id()), &host, "stop that one first"] {
         assert!(said.contains(part), "{said}");
     }
+    let link = folder.path().join("link.sqlite");
+    std::os::unix::fs::symlink(&file, &link).expect("it is made");
+    assert!(matches!(refused(&link).await, FileError::InUse { .. }), "another way to the same file is no other file");
     store.client().create(&widget("a")).await.expect("the first goes on");
     store.close().await;
     open(&file).await.close().await;

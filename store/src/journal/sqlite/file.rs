@@ -114,6 +114,8 @@ pub(super) fn prepare(path: &Path) -> Result<Arc<Path>, OpenError> {
     }
     let made = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file);
     made.map_err(|error| OpenError::io(&file, error))?;
+    // Whatever links lead to it, its lock file stands beside the file itself.
+    let file = fs::canonicalize(&file).map_err(|error| OpenError::io(&file, error))?;
     Ok(file.into())
 }
 
