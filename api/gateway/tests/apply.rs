@@ -119,6 +119,32 @@ async fn applying_twice_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_changed_job_runs_once_more_and_only_for_another_template() {
+    let world = World::with_shop().await;
+    let effect = |answer: &ApplyAnswer| {
+        let job = answer.changes.iter().find(|change| change.kind == "Job").expect("is told");
+        (job.action.clone(), job.effect.clone())
+    };
+    let said = |action: &str, effect: &str| (action.to_owned(), effect.to_owned());
+    let job = |fields: &str| SHOP.replace("command: migrate", fields);
+    let other = world.applied(&job("command: migrate --all")).await;
+    assert_eq!(effect(&other), said("changed", "runs once"));
+    let patient = world.applied(&job("command: migrate --all, backoffLimit: 9")).await;
+    assert_eq!(effect(&patient), said("changed", "none"));
+    let stop = world.applied(&job("command: migrate --all, backoffLimit: 9, stop: { timeout: 3s }")).await;
+    assert_eq!(effect(&stop), said("changed", "in place"));
+
+    let job = world.job("migrate").await.expect("is there");
+    let hash = |job: &Job| orion_types::process::template_hash(&job.spec.process.template);
+    let first = Job::new("migrate", serde_json::from_value(serde_json::json!({"command": "migrate"})).expect("a spec"));
+    let mut status = job.status.clone();
+    status.ran_hashes = vec![hash(&job), hash(&first)];
+    world.client.update_status(&job, status).await.expect("is written");
+    assert_eq!(effect(&world.applied(SHOP).await), said("changed", "none"), "a template that has run runs no more");
+    world.close().await;
+}
+
+#[tokio::test]
 async fn a_dry_run_answers_the_same_and_changes_nothing() {
     let world = World::with_shop().await;
     let before = world.everything().await;

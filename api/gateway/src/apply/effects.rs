@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use orion_model::{Issue, Kind, Object, ObjectKey, Resource, object::Stored};
 use orion_types::{
-    Job, Node, Service, ServiceSpec,
+    Job, JobSpec, Node, Service, ServiceSpec,
     change::{Effect, changed_fields, effect, surge_block},
+    process::template_hash,
     service::{Replicas, Strategy},
 };
 use serde_json::{Map, Value};
@@ -29,9 +30,22 @@ pub(super) fn difference(kind: &Kind, old: &Map<String, Value>, new: &Map<String
         old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
     names.sort();
     names.dedup();
-    let template = *kind == Job::KIND && !names.is_empty();
-    let effect = if template { Effect::Restarts { fields: names.clone() } } else { Effect::None };
+    let effect = match (job(old), job(new)) {
+        (Some(old), Some(new)) if *kind == Job::KIND => job_effect(&old, &new, &names),
+        _ => Effect::None,
+    };
     Difference { is_change: !names.is_empty(), fields: names, effect }
+}
+
+/// A Job runs once for each template; what is not its template reaches the process that runs, where it can.
+fn job_effect(old: &JobSpec, new: &JobSpec, names: &[String]) -> Effect {
+    if old.process.template != new.process.template {
+        Effect::Restarts { fields: names.to_vec() }
+    } else if old.process.settings != new.process.settings {
+        Effect::InPlace
+    } else {
+        Effect::None
+    }
 }
 
 /// What making an object does.
@@ -47,14 +61,20 @@ pub(super) fn of_creation(kind: &Kind, sparse: &Map<String, Value>) -> String {
     if *kind == Job::KIND { "runs once".into() } else { "none".into() }
 }
 
-/// What changing an object does; `placed` is how many replicas it has.
-pub(super) fn of_change(effect: &Effect, spec: &Map<String, Value>, placed: u64) -> String {
+/// What changing an object to this spec does.
+pub(super) fn of_change(kind: &Kind, effect: &Effect, spec: &Map<String, Value>, live: &Value) -> String {
     match effect {
         Effect::None => "none".into(),
         Effect::InPlace => "in place".into(),
+        Effect::Restarts { .. } if *kind == Job::KIND => {
+            let hash = job(spec).map(|spec| template_hash(&spec.process.template));
+            let ran = live.pointer("/status/ranHashes").and_then(Value::as_array);
+            let has_run = ran.into_iter().flatten().any(|ran| ran.as_str() == hash.as_deref());
+            if has_run { "none".into() } else { "runs once".into() }
+        }
         Effect::Restarts { .. } => {
-            let Some(spec) = service(spec) else { return "runs again".into() };
-            let update = spec.update;
+            let Some(ServiceSpec { update, .. }) = service(spec) else { return String::new() };
+            let placed = live.pointer("/status/desired").and_then(Value::as_u64).unwrap_or(0);
             let step = u64::from(update.max_surge + update.max_unavailable).max(1);
             let how = match (update.strategy, step) {
                 (Strategy::Recreate, _) => "all at once".to_owned(),
@@ -74,13 +94,14 @@ pub(super) fn of_deletion(live: &Stored) -> String {
 
 /// That a rollout has to stop before it can start, told before it happens.
 pub(super) fn no_surge(
+    kind: &Kind,
     name: &str,
     spec: &Map<String, Value>,
     effect: &Effect,
     live: &BTreeMap<ObjectKey, Stored>,
 ) -> Option<Issue> {
     let Effect::Restarts { .. } = effect else { return None };
-    let spec = service(spec).filter(|spec| spec.update.strategy == Strategy::Rolling)?;
+    let spec = service(spec).filter(|spec| *kind == Service::KIND && spec.update.strategy == Strategy::Rolling)?;
     let nodes = live.iter().filter(|(key, _)| key.kind == Node::KIND).filter_map(|(_, node)| Node::decode(node).ok());
     let eligible = nodes.filter(|node| spec.placement.nodes.matches(&node.placement_labels())).count();
     let block = surge_block(&spec, u32::try_from(eligible).unwrap_or(u32::MAX))?;
@@ -103,6 +124,10 @@ pub(super) fn refused_revision(kind: &Kind, name: &str, live: &Value) -> Option<
         format!("service/{name}"),
         format!("this version was tried and refused ({why}) and is not tried again until its definition changes"),
     ))
+}
+
+fn job(spec: &Map<String, Value>) -> Option<JobSpec> {
+    serde_json::from_value(Value::Object(spec.clone())).ok()
 }
 
 fn service(spec: &Map<String, Value>) -> Option<ServiceSpec> {

@@ -148,9 +148,8 @@ fn change(
         plan.changes.push(said_of(wanted, "unchanged", fields, "none".into()));
         return Ok(());
     };
-    let placed = before.pointer("/status/desired").and_then(Value::as_u64).unwrap_or(0);
-    let effect = effects::of_change(&difference.effect, &spec, placed);
-    plan.warnings.extend(effects::no_surge(wanted.name, &spec, &difference.effect, input.live));
+    let effect = effects::of_change(&wanted.kind, &difference.effect, &spec, &before);
+    plan.warnings.extend(effects::no_surge(&wanted.kind, wanted.name, &spec, &difference.effect, input.live));
     plan.changes.push(said_of(wanted, "changed", fields, effect));
     let precondition = Precondition { version: None, uid: Some(live.metadata().uid.clone()) };
     plan.writes.push(Write { key: key.clone(), op: Op::Merge(patch, Part::Main), precondition });
