@@ -12,6 +12,8 @@
 //! Until an agent has said `synced` it is told nothing but the definitions it wants: one that obeys another control
 //! plane never says it, and must not be told to stop or start anything.
 
+mod frames;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -22,10 +24,10 @@ use orion_model::{Key, Object, ResourceVersion, Uid};
 use orion_types::{
     Replica,
     protocol::{
-        Ack, Definition, Forget, FromAgent, Hello, Launch, SYNC_PART, Stale, StatusAck, StatusReport, StopCommand,
-        Sync, SyncEntry, Synced, ToAgent, Update, Want, Welcome,
+        Ack, Definition, Forget, FromAgent, Hello, Stale, StatusAck, StatusReport, SyncEntry, Synced, ToAgent, Want,
+        Welcome,
     },
-    replica::{Disposition, ProcessState},
+    replica::ProcessState,
 };
 use tokio::time::Instant;
 
@@ -141,7 +143,7 @@ impl Protocol1 {
                 spec_version,
             }));
         }
-        self.parts = forgets.into_iter().chain(in_parts(named)).collect();
+        self.parts = forgets.into_iter().chain(frames::in_parts(named)).collect();
     }
 
     fn entry(&mut self, replica: &Replica, now: Instant) -> &mut Entry {
@@ -246,7 +248,8 @@ impl Protocol1 {
         entry.afresh |= verb == Verb::Launch && entry.known.held.is_none();
         entry.known.sent = Some(Sent { verb, version, acked: false });
         entry.sent_at = now;
-        let frame = command_frame(&CommandId { verb, uid: uid.clone(), version }, entry, definition, replica);
+        let id = CommandId { verb, uid: uid.clone(), version };
+        let frame = frames::command(&id, &entry.key, &entry.workload, definition, replica);
         self.push(Lane::Command, &frame);
         self.resend_at.get_or_insert(now + self.resend_after);
     }
@@ -399,54 +402,7 @@ fn named_version(wish: Wish, known: Known) -> Option<ResourceVersion> {
     }
 }
 
-/// The frames of a sync; one at least, since the last one says that it is.
-fn in_parts(named: Vec<SyncEntry>) -> Vec<ToAgent> {
-    let mut chunks: Vec<Vec<SyncEntry>> = named.chunks(SYNC_PART).map(<[SyncEntry]>::to_vec).collect();
-    if chunks.is_empty() {
-        chunks.push(Vec::new());
-    }
-    let last = chunks.len() - 1;
-    let part = |(index, replicas)| {
-        ToAgent::Sync(Sync { part: u32::try_from(index).unwrap_or(u32::MAX), last: index == last, replicas })
-    };
-    chunks.into_iter().enumerate().map(part).collect()
-}
-
 fn ended_but_not_stopped(replica: &Replica) -> bool {
     let state = replica.status.observed.as_ref().map(|observed| observed.state);
     state.is_some_and(|state| is_over(state) && state != ProcessState::Stopped)
-}
-
-fn command_frame(id: &CommandId, entry: &Entry, definition: Option<Definition>, replica: Option<&Replica>) -> ToAgent {
-    let (replica_id, namespace) = (entry.key.name().to_owned(), entry.key.namespace().to_owned());
-    let (uid, spec_version, service_name) = (id.uid.clone(), id.version, entry.workload.clone());
-    let id_text = id.to_string();
-    match (id.verb, definition) {
-        (Verb::Launch, Some(service)) => {
-            ToAgent::Launch(Box::new(Launch { service, replica_id, id: id_text, uid, namespace, spec_version }))
-        }
-        (Verb::Update, Some(config)) => ToAgent::Update(Box::new(Update {
-            service_name,
-            config,
-            replica_id: Some(replica_id),
-            id: id_text,
-            uid,
-            namespace,
-            spec_version,
-        })),
-        (Verb::Stop, _) | (_, None) => {
-            let reason = stop_reason(replica);
-            ToAgent::Stop(StopCommand { service_name, replica_id, id: id_text, uid, namespace, spec_version, reason })
-        }
-    }
-}
-
-fn stop_reason(replica: Option<&Replica>) -> String {
-    let Some(replica) = replica else { return "Gone".into() };
-    match &replica.spec.stop {
-        Some(stop) => stop.reason.clone(),
-        None if replica.status.disposition == Disposition::Lost => "Lost".into(),
-        None if replica.is_being_deleted() => "Deleted".into(),
-        None => "Over".into(),
-    }
 }
