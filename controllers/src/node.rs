@@ -20,7 +20,6 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use orion_model::{Key, Object, Timestamp};
