@@ -119,12 +119,23 @@ pub(crate) fn job_standing(job: &Value) -> Standing {
         return Standing::Done("waits for its time".into());
     }
     let run = text(job, "/status/lastRun");
+    if let Some(before) = run_before(job, &run) {
+        return Standing::Done(format!("{before} has run before, and is not run again"));
+    }
     match text(job, "/status/lastPhase").as_str() {
         "Succeeded" => Standing::Done(format!("{run} succeeded")),
         "Failed" => Standing::Failed(format!("{run} failed with exit code {}", text(job, "/status/lastExitCode"))),
         "" => Standing::Waiting("its run".into()),
         phase => Standing::Waiting(format!("{run} is {}", phase.to_lowercase())),
     }
+}
+
+/// The Run of a job's present template, where it is not the newest Run: that template had its turn before.
+fn run_before(job: &Value, newest: &str) -> Option<String> {
+    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+    let started = |condition: &&Value| condition["type"] == "Started" && condition["status"] == "True";
+    let run = text(conditions.into_iter().flatten().find(started)?, "/message");
+    (!run.is_empty() && run != newest).then_some(run)
 }
 
 /// The sentence of a condition, or its reason.
@@ -235,5 +246,8 @@ mod tests {
         assert!(matches!(job_standing(&job("Succeeded")), Standing::Done(_)));
         assert!(matches!(job_standing(&job("Running")), Standing::Waiting(_)));
         assert_eq!(job_standing(&job("Failed")), Standing::Failed("r failed with exit code 3".into()));
+        let mut back = job("Failed");
+        back["status"]["conditions"] = json!([{"type": "Started", "status": "True", "message": "q"}]);
+        assert!(matches!(job_standing(&back), Standing::Done(_)), "the failure is another template's");
     }
 }
