@@ -38,6 +38,9 @@ use crate::{
 const READY_AFTER: Duration = Duration::from_secs(1);
 /// A launch that takes longer than this is reported as starting.
 const SLOW_LAUNCH: Duration = Duration::from_millis(100);
+/// What is said of a process that ends with its agent. Its end was nobody's wish: it is not `stopped`, which would have
+/// it replaced.
+const WITH_AGENT: &str = "ended with its agent; the next one starts it again";
 /// Commands that wait for one replica.
 const COMMANDS_WAITING: usize = 64;
 
@@ -287,7 +290,7 @@ impl Worker {
             State::Over | State::Waiting { .. } => {
                 self.state = State::Over;
                 if self.record.end.is_none() {
-                    self.report("stopped", None);
+                    self.report_with("starting", None, Some(WITH_AGENT.to_owned()));
                 }
             }
             State::Starting { .. } => {}
@@ -435,7 +438,7 @@ impl Worker {
         self.forget_attempt().await;
         if self.ending {
             self.state = State::Over;
-            self.report("stopped", None);
+            self.report_with("starting", None, Some(WITH_AGENT.to_owned()));
             return;
         }
         self.wait_to_start(&exit, up).await;

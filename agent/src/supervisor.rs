@@ -27,6 +27,7 @@ pub(crate) struct Supervisor {
     context: Arc<Context>,
     identity: Identity,
     adopt: bool,
+    ending: bool,
     replicas: BTreeMap<Uid, Entry>,
     tasks: TaskTracker,
     session: Session,
@@ -52,8 +53,15 @@ impl Supervisor {
     /// Takes up what an earlier agent left: its records, and the shims that were found.
     pub(crate) async fn recover(context: Arc<Context>, identity: Identity, adopt: bool) -> io::Result<Self> {
         let tasks = TaskTracker::new();
-        let mut supervisor =
-            Self { context, identity, adopt, replicas: BTreeMap::new(), tasks, session: Session::default() };
+        let mut supervisor = Self {
+            context,
+            identity,
+            adopt,
+            ending: false,
+            replicas: BTreeMap::new(),
+            tasks,
+            session: Session::default(),
+        };
         let (mut live, mut ended) = (BTreeMap::new(), BTreeMap::new());
         for found in supervisor.context.shims.recover().await? {
             match found {
@@ -177,9 +185,15 @@ impl Supervisor {
         }
     }
 
+    /// Whether it takes on what is new. An agent that ends everything does not; what it leaves unacknowledged is said
+    /// again to the next one.
+    fn takes_work(&self) -> bool {
+        self.session.obeyed && !self.ending
+    }
+
     /// Run a replica.
     pub(crate) async fn launch(&mut self, launch: Launch) {
-        if !self.session.obeyed {
+        if !self.takes_work() {
             return;
         }
         let Launch { service, replica_id, id, uid, namespace, spec_version } = launch;
@@ -196,7 +210,7 @@ impl Supervisor {
 
     /// Change a replica in place.
     pub(crate) async fn update(&mut self, update: Update) {
-        if !self.session.obeyed {
+        if !self.takes_work() {
             return;
         }
         if !self.replicas.contains_key(&update.uid) {
@@ -230,7 +244,7 @@ impl Supervisor {
         if !self.session.obeyed || !is_file_name(&stop.uid) {
             return;
         }
-        if !self.replicas.contains_key(&stop.uid) {
+        if !self.replicas.contains_key(&stop.uid) && self.takes_work() {
             let (uid, namespace, replica_id) = (stop.uid.clone(), stop.namespace, stop.replica_id);
             self.add(Record { uid, namespace, replica_id, ..Record::default() }, Found::Nothing);
         }
@@ -251,6 +265,7 @@ impl Supervisor {
 
     /// Ends every process, to be started again by the next agent.
     pub(crate) async fn end_all(&mut self) {
+        self.ending = true;
         for entry in self.replicas.values() {
             entry.handle.tell(Command::EndWithAgent).await;
         }

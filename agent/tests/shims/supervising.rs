@@ -352,8 +352,10 @@ async fn an_agent_that_ends_with_its_processes_leaves_nothing_and_starts_them_ne
     session.launch("a", 1, home.script(FOREVER)).await;
     session.status("a", "ready").await;
     agent.shutdown.cancel();
-    let stopped = session.status("a", "stopped").await;
-    session.send(ToAgent::StatusAck(orion_types::protocol::StatusAck { seq: stopped.seq })).await;
+    let ended = session.status("a", "starting").await;
+    assert!(ended.message.is_some_and(|why| why.contains("agent")), "its end was nobody's wish: it is not `stopped`");
+    session.launch("b", 2, home.script(FOREVER)).await;
+    session.send(ToAgent::StatusAck(orion_types::protocol::StatusAck { seq: ended.seq })).await;
     tokio::time::timeout(DEADLINE, agent.task).await.expect("ends in time").expect("no panic").expect("ends well");
     home.nothing_is_left().await;
     drop(session);
@@ -362,7 +364,7 @@ async fn an_agent_that_ends_with_its_processes_leaves_nothing_and_starts_them_ne
     let mut session = server.session().await;
     session.sync(&[("a", 1)]).await;
     session.status("a", "ready").await;
-    assert_eq!(home.lines("starts").len(), 2, "the wish that it runs has outlived the agent");
+    assert_eq!(home.lines("starts").len(), 2, "the wish that it runs has outlived the agent, which started no other");
     session.stop("a", 2).await;
     session.status("a", "stopped").await;
     agent.end().await;
