@@ -55,10 +55,18 @@ impl ConfigReconciler {
 
 fn batch(config: &Config, plan: Plan) -> Batch {
     let mut batch = Batch::new();
-    plan.services.iter().for_each(|service| drop(batch.delete(service)));
-    plan.jobs.iter().for_each(|job| drop(batch.delete(job)));
-    plan.plugins.iter().for_each(|plugin| drop(batch.delete(plugin)));
-    plan.undeclared.iter().for_each(|node| drop(batch.delete(node)));
+    for service in &plan.services {
+        batch.delete(service);
+    }
+    for job in &plan.jobs {
+        batch.delete(job);
+    }
+    for plugin in &plan.plugins {
+        batch.delete(plugin);
+    }
+    for node in &plan.undeclared {
+        batch.delete(node);
+    }
     for node in &plan.released {
         batch.edit(node, |node| plan::release(node, config));
     }

@@ -141,7 +141,9 @@ fn batch(plan: &Plan, now: Timestamp) -> Batch {
         status.disposition = *disposition;
         batch.status(replica, status);
     }
-    plan.forgotten.iter().for_each(|node| drop(batch.delete(node)));
+    for node in &plan.forgotten {
+        batch.delete(node);
+    }
     batch
 }
 

@@ -74,7 +74,9 @@ impl RunReconciler {
                 }
             });
         }
-        plan.sweeps.iter().for_each(|replica| drop(batch.delete(replica)));
+        for replica in &plan.sweeps {
+            batch.delete(replica);
+        }
         if plan.is_swept {
             batch.delete(of);
             return batch;

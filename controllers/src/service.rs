@@ -87,7 +87,9 @@ impl ServiceReconciler {
         if let Some(new) = &plan.new_revision {
             batch.create(&revision(service, new));
         }
-        plan.old_revisions.iter().for_each(|old| drop(batch.delete(old)));
+        for old in &plan.old_revisions {
+            batch.delete(old);
+        }
         let gates = if plan.starts.is_empty() {
             Vec::new()
         } else {
@@ -111,7 +113,9 @@ impl ServiceReconciler {
         for edit in plan.edits.iter().take(EDITS_A_RUN) {
             batch.edit(&edit.replica, |replica| change(replica, edit, service, run.now()));
         }
-        plan.sweeps.iter().take(EDITS_A_RUN).for_each(|replica| drop(batch.delete(replica)));
+        for replica in plan.sweeps.iter().take(EDITS_A_RUN) {
+            batch.delete(replica);
+        }
         if !batch.is_empty() {
             // What is done about replicas was decided by the service as it was read.
             batch.unchanged(service);

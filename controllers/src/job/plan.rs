@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn each_reason_not_to_run_is_said_and_makes_no_run() {
         let earlier = run(&job("./old", |_| {}), RunPhase::Running);
-        let table: Vec<(Job, Option<&str>, Vec<Arc<JobRun>>, Option<&str>)> = vec![
+        let table = [
             (job("./m", |_| {}), None, vec![], None),
             (job("./m", |job| job.spec.suspend = true), None, vec![], Some("suspended")),
             (job("./m", |_| {}), Some("waits for db to start"), vec![], Some("waits for db to start")),
@@ -225,7 +225,7 @@ mod tests {
             let said = plan.waits.unwrap_or_default();
             assert!(said.contains(why.unwrap_or_default()), "{said}");
             let condition = plan.status.conditions.get(STARTED).expect("said");
-            assert_eq!(condition.message.contains(why.unwrap_or_default()), true);
+            assert!(condition.message.contains(why.unwrap_or_default()));
             assert_eq!(plan.status.ran_hashes.is_empty(), why.is_some());
         }
     }

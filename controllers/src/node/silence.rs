@@ -91,8 +91,12 @@ mod tests {
         Arc::new(node)
     }
 
+    /// Seconds, contact and its time.
+    type Look = (u64, Contact, i64);
+    type Counted = Option<(u64, bool)>;
+
     /// What is counted at the end of these looks: (seconds, contact, its time), the last also the moment of asking.
-    fn counted(looks: &[(u64, Contact, i64)]) -> Option<(u64, bool)> {
+    fn counted(looks: &[Look]) -> Counted {
         let (mut silence, start) = (Silence::default(), Instant::now());
         let mut answer = None;
         for (at, contact, since) in looks {
@@ -108,7 +112,7 @@ mod tests {
     #[test]
     fn a_silence_counts_from_the_last_contact_where_its_beginning_was_seen() {
         use Contact::{Connected, Silent};
-        let table: [(&[(u64, Contact, i64)], Option<(u64, bool)>); 8] = [
+        let table: [(&[Look], Counted); 8] = [
             (&[(0, Connected, 0)], None),
             (&[(0, Silent, -500)], Some((0, false))),
             (&[(0, Silent, -500), (30, Silent, -500)], Some((30, false))),

@@ -1,5 +1,7 @@
 //! The timeline of nodes, as a table; the brake, the pace, and what comes back.
 
+use std::time::Duration;
+
 use orion_model::Whole;
 use orion_types::{
     Service,

@@ -33,8 +33,12 @@ impl Reconciler for SweepReconciler {
         let (events, calls) = (run.read(&self.listers.events), run.read(&self.listers.hook_runs));
         let (events, calls) = (old_events(events.list(), run.now()), old_calls(calls.list(), run.now()));
         let mut batch = Batch::new();
-        events.iter().take(A_RUN).for_each(|event| drop(batch.delete(event)));
-        calls.iter().take(A_RUN).for_each(|call| drop(batch.delete(call)));
+        for event in events.iter().take(A_RUN) {
+            batch.delete(event);
+        }
+        for call in calls.iter().take(A_RUN) {
+            batch.delete(call);
+        }
         run.commit(batch).await?;
         Ok(Action::After(if events.len().max(calls.len()) > A_RUN { SOON } else { EVERY }))
     }
@@ -53,13 +57,13 @@ fn old_events<'a>(events: impl Iterator<Item = &'a Arc<Event>>, now: Timestamp) 
 /// The calls that go, of those that are over: those older than a day, and the oldest beyond the number kept of a
 /// service.
 fn old_calls<'a>(calls: impl Iterator<Item = &'a Arc<HookRun>>, now: Timestamp) -> Vec<Arc<HookRun>> {
-    let mut of_service: BTreeMap<(&str, &str), Vec<(Timestamp, &Arc<HookRun>)>> = BTreeMap::new();
+    let mut of_service: BTreeMap<_, Vec<(Timestamp, &Arc<HookRun>)>> = BTreeMap::new();
     for call in calls {
         let over = call.status.finished_at.filter(|_| call.status.phase != HookPhase::Pending);
         // One that never came to an end goes by its age: its replica is gone.
         let at = over.or(call.metadata.creation_timestamp.filter(|made| now.since(*made) > KEPT));
         if let Some(at) = at {
-            of_service.entry((call.namespace(), &call.spec.service_name)).or_default().push((at, call));
+            of_service.entry((call.namespace(), call.spec.service_name.as_str())).or_default().push((at, call));
         }
     }
     let mut old = Vec::new();
