@@ -114,7 +114,10 @@ async fn an_agent_that_answers_no_ping_is_closed_with_the_reason() {
     loop {
         let (opcode, payload) = socket.frame().await;
         match opcode {
-            0x9 => pings += 1,
+            0x9 => {
+                pings += 1;
+                assert!(pings <= 2, "a third ping was sent");
+            }
             0x8 => {
                 let reason = String::from_utf8_lossy(&payload[2..]).into_owned();
                 assert_eq!((u16::from_be_bytes([payload[0], payload[1]]), pings), (1008, 2), "{reason}");

@@ -187,3 +187,28 @@ async fn a_replica_that_vanishes_or_is_given_up_is_stopped() {
     world.remove("web-1-bbbbb").await;
     assert_eq!(next(&mut agent).await, ("stop".into(), json!({"serviceName": "web", "replicaId": "web-1-bbbbb"})));
 }
+
+#[tokio::test]
+async fn a_stop_that_has_not_reached_the_socket_does_not_count() {
+    let world = World::with(settings(|settings| settings.queue_bytes = 64 * 1024 * 1024)).await;
+    world.service(json!({"env": {"BIG": "x".repeat(200_000)}})).await;
+    let mut agent = Agent::say_hello(&world, hello("node-1")).await;
+    world.until_node("node-1", |node| node.is_connected()).await;
+    // More launches than the kernel's buffers hold, none of which the agent reads.
+    for index in 0..100 {
+        world.replica(&format!("web-{index}-aaaaa"), "node-1").await;
+    }
+    world.until_state("web-99-aaaaa", "ready").await;
+    world.wish_stop("web-0-aaaaa").await;
+    // Time passes: another node's agent connects, and a replica of its is launched and stopped.
+    let mut other = Agent::say_hello(&world, hello("node-2")).await;
+    world.replica("web-100-bbbbb", "node-2").await;
+    next(&mut other).await;
+    world.until_state("web-100-bbbbb", "ready").await;
+    world.wish_stop("web-100-bbbbb").await;
+    world.until_state("web-100-bbbbb", "stopped").await;
+    let waiting = world.read("web-0-aaaaa").await.expect("it is there");
+    assert_eq!(waiting.status.phase.to_string(), "Stopping");
+    assert_eq!(agent.find("stop").await["replicaId"], "web-0-aaaaa");
+    world.until_state("web-0-aaaaa", "stopped").await;
+}

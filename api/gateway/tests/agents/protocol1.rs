@@ -115,6 +115,24 @@ async fn a_wished_end_is_told_with_its_reason_and_forgotten_once_it_is_committed
 }
 
 #[tokio::test]
+async fn what_is_to_end_is_named_by_what_the_agent_has_and_then_stopped() {
+    let world = World::start().await;
+    world.service(json!({})).await;
+    let web = world.replica("web-0-aaaaa", "node-1").await;
+    world.wish_stop("web-0-aaaaa").await;
+    world.replica("web-1-bbbbb", "node-1").await;
+    world.wish_stop("web-1-bbbbb").await;
+    let holds = json!([report(&web, 1, "ready")]);
+    let mut agent = Agent::welcomed(&world, hello_with("node-1", json!({"replicas": holds}))).await;
+    let named = agent.named().await;
+    let entry = json!({"uid": web.metadata.uid, "replicaId": "web-0-aaaaa", "specVersion": web.metadata.spec_version});
+    assert_eq!(named, [entry], "it asks for no definition, and takes it for nobody's neither");
+    agent.say_synced().await;
+    let stopped = [agent.command("stop").await, agent.command("stop").await].map(|stop| stop["replicaId"].clone());
+    assert!(stopped.contains(&json!("web-0-aaaaa")) && stopped.contains(&json!("web-1-bbbbb")), "{stopped:?}");
+}
+
+#[tokio::test]
 async fn a_deletion_is_a_wished_end_also_of_what_the_agent_never_had() {
     let world = World::start().await;
     world.service(json!({})).await;
