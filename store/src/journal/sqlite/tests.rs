@@ -73,6 +73,20 @@ async fn s8_a_broken_file_stops_writes_and_reads_go_on() {
 }
 
 #[tokio::test]
+async fn no_failure_leaves_its_transaction_open() {
+    let (_folder, journal, store) = opened().await;
+    let mut slot = journal.database.writer.lock().await;
+    let connection = slot.as_mut().expect("it is open");
+    for failing in ["BEGIN IMMEDIATE; SELECT 1 FROM nowhere", "SELECT 1 FROM nowhere"] {
+        let failed = connection.execute(failing).await.map(drop);
+        journal.database.ended(connection, failed).await.expect_err("it has failed");
+        connection.execute("BEGIN IMMEDIATE; ROLLBACK").await.expect("nothing is open");
+    }
+    drop(slot);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn the_log_is_moved_into_the_file_beside_the_writer() {
     let (folder, _, store) = opened().await;
     let client = store.client();
