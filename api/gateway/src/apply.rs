@@ -283,7 +283,7 @@ impl Apply {
             ApplyError::Invalid(issues) => ClientError::Invalid { key: key.clone(), issues },
             ApplyError::Client(error) => error,
         })?;
-        let object = written.or(current).ok_or_else(|| ClientError::NotFound(key))?;
+        let object = written.or(current).ok_or(ClientError::NotFound(key))?;
         Ok(WriteAnswer { written: Written { object, gone: false }, warnings: told(&answer) })
     }
 }
