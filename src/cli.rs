@@ -20,12 +20,19 @@ pub(crate) struct Global {
     /// Address of the server [default: the running `orion up` of this folder or one above, else http://127.0.0.1:6060]
     #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     pub(crate) server: Option<String>,
-    /// Namespace
-    #[arg(short, long, global = true, default_value = "default", help_heading = "Global options")]
-    pub(crate) namespace: String,
+    /// Namespace [default: the one a file names, else default]
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub(crate) namespace: Option<String>,
     /// How logs are written to stderr
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = "Global options")]
     pub(crate) log_format: LogFormat,
+}
+
+impl Global {
+    /// The namespace of what a command is about.
+    pub(crate) fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("default")
+    }
 }
 
 /// How logs are written.
@@ -103,6 +110,38 @@ pub(crate) struct Up {
     /// Where state, logs and the token are kept [default: .orion beside the first file]
     #[arg(long, env = "ORION_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Loopback address to listen on [default: 127.0.0.1]
+    #[arg(long, env = "ORION_HOST", value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    #[command(flatten)]
+    pub(crate) db: Database,
+    #[command(flatten)]
+    pub(crate) node: Node,
+    /// This is the one in the background, started by the one with -d
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+/// Where the state is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Database {
+    /// State: a path or a sqlite:// URL (ORION_STATE_DB too) [default: state.sqlite in the data directory]
+    #[arg(long, env = "ORION_DB_PATH", value_name = "URL")]
+    pub(crate) db: Option<String>,
+}
+
+/// Which node an agent is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Node {
+    /// Name of this node [default: the host's name]
+    #[arg(long, env = "ORION_NODE_NAME")]
+    pub(crate) name: Option<String>,
+    /// Id this node calls itself by [default: its name]
+    #[arg(long, env = "ORION_NODE_ID", value_name = "ID")]
+    pub(crate) node_id: Option<String>,
+    /// Folder that the paths of services are relative to [default: the working directory; of `up`, the file's folder]
+    #[arg(long, env = "ORION_WORKSPACE_ROOT", value_name = "DIR")]
+    pub(crate) workspace_root: Option<PathBuf>,
 }
 
 /// `orion down`
@@ -128,9 +167,8 @@ pub(crate) struct Server {
     /// Where the token, the socket and, by default, the state are kept
     #[arg(long, env = "ORION_DATA_DIR", value_name = "DIR", default_value = ".orion")]
     pub(crate) data_dir: PathBuf,
-    /// State: a path or a sqlite:// URL [default: state.sqlite in the data directory]
-    #[arg(long, env = "ORION_DB_PATH", value_name = "URL")]
-    pub(crate) db: Option<String>,
+    #[command(flatten)]
+    pub(crate) db: Database,
     /// Whether the bundled controllers run in this server
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
     pub(crate) controllers: bool,
@@ -151,21 +189,17 @@ pub(crate) struct Agent {
     /// Address of the control plane, where --server does not say; may be a ws://…/ws URL; several with commas
     #[arg(long, env = "ORION_CONTROL_PLANE_URL", value_name = "URL[,URL]")]
     pub(crate) control_plane_url: Option<String>,
-    /// Name of this node [default: the host's name]
-    #[arg(long, env = "ORION_NODE_NAME")]
-    pub(crate) name: Option<String>,
-    /// Id this node calls itself by [default: its name]
-    #[arg(long, env = "ORION_NODE_ID", value_name = "ID")]
-    pub(crate) node_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) node: Node,
     /// Where records and logs of processes are kept
     #[arg(long, env = "ORION_DATA_DIR", value_name = "DIR", default_value = ".orion")]
     pub(crate) data_dir: PathBuf,
-    /// Folder that the paths of services are relative to [default: the working directory]
-    #[arg(long, env = "ORION_WORKSPACE_ROOT", value_name = "DIR")]
-    pub(crate) workspace_root: Option<PathBuf>,
     /// Labels of this node
     #[arg(long, value_name = "K=V,…", value_delimiter = ',')]
     pub(crate) labels: Vec<String>,
+    /// Ports that may be chosen for services (no effect yet)
+    #[arg(long, value_name = "A-B")]
+    pub(crate) port_range: Option<String>,
     /// The server's token [default: admin.token in the data directory, where it is]
     #[arg(long, env = "ORION_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,

@@ -1,20 +1,38 @@
-//! What the CLI does to orion.yaml files before the server sees them: `${VAR}`, several files, `--set`.
+//! What the CLI does to its files before the server sees them.
 //!
-//! One file without `--set` is sent as its text, so that errors name its lines; anything else is merged into one JSON
-//! document first.
+//! ```text
+//! files ─ ${VAR} ─▶ documents ─┬─ configs: several files merged, --set, name and namespace ─▶ /api/apply
+//!                              └─ objects of other kinds                                   ─▶ their own resources
+//! ```
+//!
+//! A config that nothing is done to is sent as its text. Where a document came from one file, its places are kept, so
+//! that whatever is said of a field names its line.
+
+mod overlay;
+mod variables;
 
 use std::{
+    fmt,
     io::Read,
     path::{Path, PathBuf},
 };
 
-use orion_model::yaml;
+use orion_model::{Issue, issue::Place, yaml};
+use orion_types::dns_label::{MAX_WORKLOAD_NAME, to_dns_label};
 use serde_json::{Map, Value};
 
-use crate::{cli, failure::Failure};
+use crate::{cli, failure::Failure, issues};
 
-/// The lists of a config whose items are told apart by name, and so merge by name.
-const NAMED_LISTS: [&str; 4] = ["services", "jobs", "nodes", "plugins"];
+/// The file that stands for stdin.
+const STDIN: &str = "-";
+
+/// What the files hold.
+pub(crate) enum Item {
+    /// An orion.yaml.
+    Config(Document),
+    /// An object of another kind.
+    Object(Value),
+}
 
 /// A config ready to be sent.
 pub(crate) struct Document {
@@ -22,24 +40,37 @@ pub(crate) struct Document {
     pub(crate) text: String,
     /// Its media type.
     pub(crate) media_type: &'static str,
-    /// The files it came from.
-    pub(crate) sources: Vec<PathBuf>,
+    /// The namespace of all it holds.
+    pub(crate) namespace: String,
+    sources: Sources,
+    /// The one document it came from, which knows where each field stands.
+    written: Option<yaml::Document>,
+}
+
+/// The files that something came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources(Vec<PathBuf>);
+
+impl fmt::Display for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, path) in self.0.iter().enumerate() {
+            let between = if index > 0 { " + " } else { "" };
+            write!(f, "{between}{}", shown(path))?;
+        }
+        Ok(())
+    }
 }
 
 impl Document {
-    /// What it came from, for messages.
-    pub(crate) fn source(&self) -> String {
-        let shown: Vec<_> = self.sources.iter().map(|path| path.display().to_string()).collect();
-        shown.join(" + ")
+    /// The files it came from, for messages.
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
     }
 
-    /// The name a config without one gets: its folder's, made a DNS label.
-    pub(crate) fn folder_name(&self) -> Option<String> {
-        let first = self.sources.first().filter(|path| path.as_os_str() != "-")?;
-        let folder = std::path::absolute(first).ok()?.parent()?.file_name()?.to_string_lossy().to_lowercase();
-        let label: String = folder.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let label = label.trim_matches('-').chars().take(50).collect::<String>();
-        (!label.is_empty()).then_some(label)
+    /// Where an issue's field stands in its file, where that is known.
+    pub(crate) fn place(&self, issue: &Issue) -> Option<Place> {
+        issue.place?;
+        self.written.as_ref()?.nearest_place(yaml::Path::parse(&issue.path).segments())
     }
 }
 
@@ -54,229 +85,214 @@ pub(crate) fn named_or_default(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failur
     })
 }
 
-/// Reads, expands, merges and sets.
-pub(crate) fn load(files: &cli::Files) -> Result<Document, Failure> {
+/// Whether a file is stdin.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == STDIN
+}
+
+/// The folder of the first file; of stdin, the working directory.
+pub(crate) fn folder(files: &[PathBuf]) -> Result<PathBuf, Failure> {
+    match files.first().filter(|file| !is_stdin(file)) {
+        Some(file) => Ok(std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default()),
+        None => Ok(std::env::current_dir()?),
+    }
+}
+
+/// Reads, expands, merges and sets. `namespace` is the one the command line names.
+pub(crate) fn load(files: &cli::Files, namespace: Option<&str>) -> Result<Vec<Item>, Failure> {
     let sources = named_or_default(&files.files)?;
-    let texts = sources.iter().map(|path| read_expanded(path)).collect::<Result<Vec<_>, _>>()?;
-    if let ([text], [], false) = (texts.as_slice(), files.set.as_slice(), lacks_name(&texts)) {
-        return Ok(Document { text: text.clone(), media_type: "application/yaml", sources });
+    let mut configs = Vec::new();
+    let mut objects = Vec::new();
+    for source in &sources {
+        let text = read_expanded(source)?;
+        let documents = yaml::parse(&text, &yaml::Limits::default()).map_err(|error| refused(source, error))?;
+        let alone = documents.len() <= 1;
+        for document in documents {
+            if is_config(&document.value) {
+                configs.push((source.clone(), document, alone.then(|| text.clone())));
+            } else {
+                objects.push(Item::Object(document.value));
+            }
+        }
+        if alone && configs.is_empty() && objects.is_empty() {
+            let empty = yaml::Document::without_places(Value::Null);
+            configs.push((source.clone(), empty, Some(text)));
+        }
     }
-    let mut merged = Value::Object(Map::new());
-    for (text, path) in texts.iter().zip(&sources) {
-        merge(&mut merged, parse_one(text, path)?, "");
+    let maker = Maker { set: &files.set, namespace, folder_name: folder_name(&sources)? };
+    let mut items = if sources.len() > 1 { maker.merged(configs)? } else { maker.each(configs)? };
+    if !files.set.is_empty() && items.len() != 1 {
+        return Err(Failure::usage("--set changes one config, and the files hold another number of them"));
     }
-    for assignment in &files.set {
-        set(&mut merged, assignment)?;
-    }
-    let mut document = Document { text: String::new(), media_type: "application/json", sources };
-    name_after_folder(&mut merged, &document);
-    document.text = merged.to_string();
-    Ok(document)
+    items.extend(objects);
+    Ok(items)
 }
 
-/// Whether the only file has no `metadata.name`; such a config is named after its folder.
-fn lacks_name(texts: &[String]) -> bool {
-    let parsed = texts.first().and_then(|text| yaml::parse(text, &yaml::Limits::default()).ok());
-    let value = parsed.and_then(|documents| documents.into_iter().next()).map(|document| document.value);
-    // What is no mapping at all goes to the server as it is, which says what is wrong and where.
-    value.is_some_and(|value| value.is_object() && value.pointer("/metadata/name").is_none())
+/// A config as it was read: its file, its content, and its text if it is alone in its file.
+type Found = (PathBuf, yaml::Document, Option<String>);
+
+/// What is done to each config.
+struct Maker<'a> {
+    set: &'a [String],
+    namespace: Option<&'a str>,
+    folder_name: Option<String>,
 }
 
-fn name_after_folder(merged: &mut Value, document: &Document) {
-    let Some(fields) = merged.as_object_mut() else { return };
-    let Some(name) = document.folder_name() else { return };
-    let metadata = fields.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
-    if let Some(metadata) = metadata.as_object_mut() {
-        metadata.entry("name").or_insert_with(|| name.into());
+impl Maker<'_> {
+    fn each(&self, configs: Vec<Found>) -> Result<Vec<Item>, Failure> {
+        let made = configs.into_iter().map(|(source, document, text)| {
+            let value = document.value.clone();
+            self.made(Sources(vec![source]), value, Some(document), text).map(Item::Config)
+        });
+        made.collect()
     }
+
+    fn merged(&self, configs: Vec<Found>) -> Result<Vec<Item>, Failure> {
+        if configs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut merged = Value::Object(Map::new());
+        let mut sources = Vec::new();
+        for (source, document, _) in configs {
+            overlay::merge(&mut merged, document.value, "");
+            if sources.last() != Some(&source) {
+                sources.push(source);
+            }
+        }
+        Ok(vec![Item::Config(self.made(Sources(sources), merged, None, None)?)])
+    }
+
+    fn made(
+        &self,
+        sources: Sources,
+        written: Value,
+        places: Option<yaml::Document>,
+        text: Option<String>,
+    ) -> Result<Document, Failure> {
+        let mut value = written.clone();
+        for assignment in self.set {
+            overlay::set(&mut value, assignment)?;
+        }
+        self.name(&mut value);
+        let namespace = self.place(&mut value, &sources)?;
+        let (text, media_type) = match text.filter(|_| value == written) {
+            Some(text) => (text, "application/yaml"),
+            None => (value.to_string(), "application/json"),
+        };
+        Ok(Document { text, media_type, namespace, sources, written: places })
+    }
+
+    /// A config without a name is named after its folder.
+    fn name(&self, value: &mut Value) {
+        // What is no mapping at all is sent as it is; the server says what is wrong and where.
+        if let (Some(metadata), Some(name)) = (metadata(value), &self.folder_name) {
+            metadata.entry("name").or_insert_with(|| name.as_str().into());
+        }
+    }
+
+    /// A config without a namespace goes into the one of the command line; one that names another is refused.
+    fn place(&self, value: &mut Value, sources: &Sources) -> Result<String, Failure> {
+        let Some(metadata) = metadata(value) else { return Ok("default".into()) };
+        if let Some(namespace) = self.namespace {
+            metadata.entry("namespace").or_insert_with(|| namespace.into());
+        }
+        let said = metadata.get("namespace").and_then(Value::as_str).unwrap_or("default");
+        match self.namespace.filter(|namespace| *namespace != said) {
+            None => Ok(said.to_owned()),
+            Some(namespace) => Err(Failure::usage(format!(
+                "{sources} says that its namespace is {said}, and -n says {namespace}: leave one out"
+            ))),
+        }
+    }
+}
+
+fn metadata(value: &mut Value) -> Option<&mut Map<String, Value>> {
+    value.as_object_mut()?.entry("metadata").or_insert_with(|| Value::Object(Map::new())).as_object_mut()
+}
+
+fn is_config(document: &Value) -> bool {
+    document.get("kind").is_none_or(|kind| kind == "Config")
+}
+
+fn folder_name(files: &[PathBuf]) -> Result<Option<String>, Failure> {
+    let folder = folder(files)?;
+    Ok(folder.file_name().and_then(|name| to_dns_label(&name.to_string_lossy(), MAX_WORKLOAD_NAME)))
 }
 
 fn read_expanded(path: &Path) -> Result<String, Failure> {
-    let bytes = if path.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map_err(|e| Failure::usage(format!("cannot read stdin: {e}")))?;
-        bytes
-    } else {
-        std::fs::read(path).map_err(|e| Failure::usage(format!("cannot read {}: {e}", path.display())))?
-    };
-    let text = String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        Failure::refused(format!("{}: byte {at} is not UTF-8; orion.yaml files are UTF-8 text", path.display()))
-    })?;
-    expand(&text, &|name| std::env::var(name).ok()).map_err(|e| Failure::refused(format!("{}:{e}", path.display())))
+    let bytes = read(path).map_err(|error| Failure::usage(format!("cannot read {}: {error}", shown(path))))?;
+    let text = yaml::decode(&bytes).map_err(|error| refused(path, error))?;
+    variables::expand(text, &|name| std::env::var(name).ok()).map_err(|missing| {
+        let missing = missing.into_iter().map(|missing| format!("{}:{missing}", shown(path)));
+        Failure::refused(missing.collect::<Vec<_>>().join("\n"))
+    })
 }
 
-/// Replaces `${NAME}` and `${NAME:-default}`; `$${` stands for `${`. Comments are left alone.
-fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
-    let mut expanded = String::with_capacity(text.len());
-    let mut missing = Vec::new();
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        if line.trim_start().starts_with('#') {
-            expanded.push_str(line);
-            continue;
-        }
-        expand_line(line, lookup, &mut expanded).unwrap_or_else(|name| missing.push(format!("{}: {name}", number + 1)));
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !is_stdin(path) {
+        return std::fs::read(path);
     }
-    if missing.is_empty() { Ok(expanded) } else { Err(missing.join("; ")) }
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-fn expand_line(line: &str, lookup: &dyn Fn(&str) -> Option<String>, expanded: &mut String) -> Result<(), String> {
-    let mut rest = line;
-    while let Some(start) = rest.find("${") {
-        if let Some(literal) = rest[..start].strip_suffix('$') {
-            expanded.push_str(literal);
-            expanded.push_str("${");
-            rest = &rest[start + 2..];
-            continue;
-        }
-        expanded.push_str(&rest[..start]);
-        let Some(end) = rest[start..].find('}') else { return Err("`${` without `}`".into()) };
-        let inner = &rest[start + 2..start + end];
-        let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
-        let value = lookup(name).filter(|value| default.is_none() || !value.is_empty());
-        match value.as_deref().or(default) {
-            Some(value) => expanded.push_str(value),
-            None => {
-                return Err(format!(
-                    "the environment variable {name} is not set (write ${{{name}:-default}} for a default)"
-                ));
-            }
-        }
-        rest = &rest[start + end + 1..];
-    }
-    expanded.push_str(rest);
-    Ok(())
+/// What cannot be read at all, told as everything else that is wrong with a file.
+fn refused(path: &Path, error: yaml::Error) -> Failure {
+    let place = error.place;
+    issues::print(&shown(path), [(Some(place), &Issue::from(error))], issues::Severity::Error);
+    Failure::refused(format!("{} cannot be read; nothing was changed", shown(path)))
 }
 
-fn parse_one(text: &str, path: &Path) -> Result<Value, Failure> {
-    let documents = yaml::parse(text, &yaml::Limits::default())
-        .map_err(|error| Failure::refused(format!("{}: {error}", path.display())))?;
-    match <[_; 1]>::try_from(documents) {
-        Ok([document]) => Ok(document.value),
-        Err(several) => Err(Failure::refused(format!("{}: has {} documents, not one", path.display(), several.len()))),
-    }
-}
-
-/// Lays one document over another: mappings merge, named lists merge by name, everything else is replaced.
-fn merge(base: &mut Value, over: Value, name: &str) {
-    match (base, over) {
-        (Value::Object(base), Value::Object(over)) => {
-            for (name, value) in over {
-                merge(base.entry(name.clone()).or_insert(Value::Null), value, &name);
-            }
-        }
-        (Value::Array(base), Value::Array(over)) if NAMED_LISTS.contains(&name) => {
-            for item in over {
-                let same =
-                    base.iter_mut().find(|known| known.get("name").is_some() && known.get("name") == item.get("name"));
-                match same {
-                    Some(known) => merge(known, item, ""),
-                    None => base.push(item),
-                }
-            }
-        }
-        (base, over) => *base = over,
-    }
-}
-
-fn set(config: &mut Value, assignment: &str) -> Result<(), Failure> {
-    let (path, text) =
-        assignment.split_once('=').ok_or_else(|| Failure::usage(format!("--set {assignment}: wants PATH=VALUE")))?;
-    let value = scalar(text).map_err(|e| Failure::usage(format!("--set {assignment}: {e}")))?;
-    if path == "release" {
-        return set_release(config, text);
-    }
-    let mut at = config;
-    for segment in path.split('.') {
-        at =
-            step(at, segment).ok_or_else(|| Failure::usage(format!("--set {path}: there is no {segment:?} to set")))?;
-    }
-    *at = value;
-    Ok(())
-}
-
-/// `--set release=X` is for every service and job of the config.
-fn set_release(config: &mut Value, release: &str) -> Result<(), Failure> {
-    let spec = config.get_mut("spec").and_then(Value::as_object_mut);
-    let Some(spec) = spec else { return Err(Failure::usage("--set release: the config has no spec")) };
-    for list in ["services", "jobs"] {
-        for item in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Some(item) = item.as_object_mut() {
-                item.insert("release".into(), release.into());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A field of a mapping (made if absent), or an item of a list by its name or its number.
-fn step<'a>(at: &'a mut Value, segment: &str) -> Option<&'a mut Value> {
-    if at.is_null() {
-        *at = Value::Object(Map::new());
-    }
-    match at {
-        Value::Object(fields) => Some(fields.entry(segment).or_insert(Value::Null)),
-        Value::Array(items) => {
-            let named = items.iter().position(|item| item.get("name").and_then(Value::as_str) == Some(segment));
-            items.get_mut(named.or_else(|| segment.parse().ok())?)
-        }
-        _ => None,
-    }
-}
-
-fn scalar(text: &str) -> Result<Value, String> {
-    if text.is_empty() {
-        return Ok(Value::String(String::new()));
-    }
-    let documents = yaml::parse(text, &yaml::Limits::default()).map_err(|error| error.to_string())?;
-    documents.into_iter().next().map(|document| document.value).ok_or_else(|| "is empty".to_owned())
+/// A file as messages name it.
+pub(crate) fn shown(path: &Path) -> String {
+    if is_stdin(path) { "stdin".to_owned() } else { path.display().to_string() }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn expanded(text: &str) -> Result<String, String> {
-        expand(text, &|name| (name == "HOME_PORT").then(|| "8080".to_owned()))
+    fn made(text: &str, set: &[String], namespace: Option<&str>) -> Result<Document, Failure> {
+        let mut documents = yaml::parse(text, &yaml::Limits::default()).expect("it parses");
+        let maker = Maker { set, namespace, folder_name: Some("shop".into()) };
+        let read = (PathBuf::from("orion.yaml"), documents.remove(0), Some(text.to_owned()));
+        match maker.each(vec![read])?.remove(0) {
+            Item::Config(document) => Ok(document),
+            Item::Object(object) => panic!("{object}"),
+        }
     }
 
     #[test]
-    fn variables_are_replaced_and_missing_ones_are_named_with_their_lines() {
-        assert_eq!(expanded("port: ${HOME_PORT}\nzone: ${ZONE:-eu}").as_deref(), Ok("port: 8080\nzone: eu"));
-        assert_eq!(expanded("a: $${HOME_PORT}").as_deref(), Ok("a: ${HOME_PORT}"));
-        assert_eq!(expanded("# ${NOT_SET} in a comment\n").as_deref(), Ok("# ${NOT_SET} in a comment\n"));
-        let error = expanded("a: 1\nb: ${FIRST}\nc: ${SECOND}").expect_err("they are not set");
-        assert!(
-            error.contains("2: the environment variable FIRST") && error.contains("3: the environment variable SECOND"),
-            "{error}"
-        );
+    fn a_config_that_says_everything_is_sent_as_it_is_written() {
+        let text = "# ours\nmetadata: { name: a }\n";
+        let document = made(text, &[], None).expect("well");
+        assert_eq!((document.text.as_str(), document.media_type), (text, "application/yaml"));
+        assert_eq!(document.namespace, "default");
     }
 
     #[test]
-    fn files_merge_by_the_names_of_services() {
-        let mut base = json!({"spec": {"services": [{"name": "a", "replicas": 1, "env": {"X": "1"}}, {"name": "b"}]}});
-        merge(&mut base, json!({"spec": {"services": [{"name": "a", "replicas": 3}, {"name": "c"}]}}), "");
-        let expected = json!({"spec": {"services": [{"name": "a", "replicas": 3, "env": {"X": "1"}}, {"name": "b"}, {"name": "c"}]}});
-        assert_eq!(base, expected);
+    fn a_config_without_a_name_is_named_after_its_folder_and_keeps_its_places() {
+        let document = made("spec:\n  services:\n    - name: a\n      replicas: -1\n", &[], None).expect("well");
+        assert!(document.text.contains(r#""name":"shop""#), "{}", document.text);
+        let place = Some(Place { line: 1, column: 99 });
+        let issue = Issue { place, ..Issue::at("spec.services[0].replicas", "must be 0 or more") };
+        assert_eq!(document.place(&issue), Some(Place { line: 4, column: 7 }));
+        assert_eq!(document.place(&Issue::at("service/a", "is told of no field")), None);
     }
 
     #[test]
-    fn set_reaches_services_by_name_and_sets_releases_everywhere() {
-        let mut config = json!({"spec": {"services": [{"name": "api"}], "jobs": [{"name": "load"}]}});
-        set(&mut config, "spec.services.api.replicas=3").expect("it is there");
-        set(&mut config, "spec.services.api.env.MODE=fast").expect("it is made");
-        set(&mut config, "release=7").expect("it has a spec");
-        let expected = json!({"spec": {
-            "services": [{"name": "api", "replicas": 3, "env": {"MODE": "fast"}, "release": "7"}],
-            "jobs": [{"name": "load", "release": "7"}]
-        }});
-        assert_eq!(config, expected);
-        assert!(set(&mut config, "spec.services.web.replicas=3").is_err());
-        assert!(set(&mut config, "nothing").is_err());
+    fn the_namespace_of_the_command_line_fills_in_and_contradicts() {
+        assert_eq!(made("spec: {}", &[], Some("blue")).expect("well").namespace, "blue");
+        let named = "metadata: { namespace: blue }";
+        assert_eq!(made(named, &[], Some("blue")).expect("well").namespace, "blue");
+        assert_eq!(made(named, &[], None).expect("well").namespace, "blue");
+        assert!(made(named, &[], Some("green")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_mapping_is_left_to_the_server() {
+        let document = made("- a\n- b\n", &[], Some("blue")).expect("well");
+        assert_eq!(document.media_type, "application/yaml");
     }
 }

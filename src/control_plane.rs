@@ -3,13 +3,13 @@
 //!
 //! ```text
 //! start   lock and store ─▶ listener ─▶ manager: informers, controllers ─▶ gateway ─▶ serve
-//! stop    serve ◀─ gateway ◀─ manager ◀─ store
+//! stop    serve, gateway (its sessions write the last reports) ─▶ manager ─▶ store
 //! ```
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -24,7 +24,7 @@ use orion_types::Config;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{endpoint::ENDPOINT_FILE, failure::Failure, hooks::HttpHooks, port_owner};
+use crate::{data_dir, endpoint::ENDPOINT_FILE, failure::Failure, hooks::HttpHooks, port_owner};
 
 /// How long informers may take to sync at the start.
 const SYNC_WITHIN: Duration = Duration::from_secs(60);
@@ -56,19 +56,25 @@ pub(crate) struct ControlPlane {
     token: String,
     store: Store<Sqlite>,
     endpoint_file: PathBuf,
-    parts: JoinSet<Result<(), Failure>>,
-    serving: CancellationToken,
-    managing: CancellationToken,
+    front: Parts,
+    manager: Parts,
+}
+
+/// Tasks that stop together.
+#[derive(Default)]
+struct Parts {
+    tasks: JoinSet<Result<(), Failure>>,
+    stop: CancellationToken,
 }
 
 impl ControlPlane {
     /// Starts all parts and returns when requests are served.
     pub(crate) async fn start(options: &Options) -> Result<Self, Failure> {
         refuse_open_addresses(options)?;
-        make_private_dir(&options.data_dir)?;
+        data_dir::make(&options.data_dir)?;
         let token = Token::load_or_create(&options.data_dir).map_err(|error| Failure::refused(error.to_string()))?;
         let registry = Registry::new().with_all::<orion_types::Kinds>();
-        let store = orion_store::sqlite(&options.database, registry).await.map_err(|e| Failure::refused(chain(&e)))?;
+        let store = orion_store::sqlite(&options.database, registry).await.map_err(|e| Failure::of(&e))?;
         let (listeners, address) = listen(options).await?;
         let client = store.client();
         let mut manager = Manager::new(client.clone());
@@ -82,21 +88,20 @@ impl ControlPlane {
         let settings = Settings::new(identity.cluster.clone(), identity.epoch);
         let (gateway, worker) = Gateway::new(client.clone(), informers(&manager), settings);
         let handle = manager.handle();
-        let (serving, managing) = (CancellationToken::new(), CancellationToken::new());
-        let mut parts = JoinSet::new();
-        let until = managing.clone();
-        parts.spawn(async move {
-            manager.run_until(until.cancelled_owned()).await.map_err(|error| Failure::refused(chain(&error)))
+        let (mut managing, mut front) = (Parts::default(), Parts::default());
+        let until = managing.stop.clone();
+        managing.tasks.spawn(async move {
+            manager.run_until(until.cancelled_owned()).await.map_err(|error| Failure::of(&error))
         });
-        let until = serving.clone();
-        parts.spawn(async move {
+        let until = front.stop.clone();
+        front.tasks.spawn(async move {
             worker.run(until).await;
             Ok(())
         });
-        synced(&handle, &mut parts).await?;
+        synced(&handle, &mut managing).await?;
         let router = guard(options, token.clone()).protect(router(client, &gateway, &handle));
-        let until = serving.clone();
-        parts.spawn(async move {
+        let until = front.stop.clone();
+        front.tasks.spawn(async move {
             serve(listeners, router, Limits::default(), until).await;
             Ok(())
         });
@@ -104,7 +109,7 @@ impl ControlPlane {
         let endpoint_file = options.data_dir.join(ENDPOINT_FILE);
         std::fs::write(&endpoint_file, format!("{url}\n"))
             .map_err(|e| Failure::refused(format!("{}: {e}", endpoint_file.display())))?;
-        Ok(Self { url, token: token.as_str().to_owned(), store, endpoint_file, parts, serving, managing })
+        Ok(Self { url, token: token.as_str().to_owned(), store, endpoint_file, front, manager: managing })
     }
 
     /// Where it listens.
@@ -123,34 +128,47 @@ impl ControlPlane {
             biased;
             () = shutdown.cancelled() => Ok(()),
             reason = self.store.stopped() => Err(Failure::refused(format!("the store has stopped: {reason}"))),
-            part = self.parts.join_next() => part_ended(part),
+            failure = self.front.failed() => Err(failure),
+            failure = self.manager.failed() => Err(failure),
         };
         let stopped = self.stop().await;
         ended.and(stopped)
     }
 
-    async fn stop(mut self) -> Result<(), Failure> {
-        self.serving.cancel();
-        // The gateway writes the last reports through informers' caches: controllers stop after it.
-        tokio::task::yield_now().await;
-        self.managing.cancel();
-        let mut result = Ok(());
-        while let Some(part) = self.parts.join_next().await {
-            result =
-                result.and(part.unwrap_or_else(|error| Err(Failure::refused(format!("a part panicked: {error}")))));
-        }
+    async fn stop(self) -> Result<(), Failure> {
+        // Gone first, so that nobody is sent here any more. Another start writes it anew; a stale one only costs a
+        // refused connection.
+        let _stale = std::fs::remove_file(&self.endpoint_file);
+        let front = self.front.stop().await;
+        let manager = self.manager.stop().await;
         self.store.close().await;
-        // Another start writes it anew; a stale one only costs a refused connection.
-        let _gone = std::fs::remove_file(&self.endpoint_file);
-        result
+        front.and(manager)
     }
 }
 
-fn part_ended(part: Option<Result<Result<(), Failure>, tokio::task::JoinError>>) -> Result<(), Failure> {
-    match part {
-        Some(Ok(Err(failure))) => Err(failure),
-        Some(Err(error)) => Err(Failure::refused(format!("a part panicked: {error}"))),
-        Some(Ok(Ok(()))) | None => Err(Failure::refused("a part of the server ended by itself")),
+impl Parts {
+    /// Waits for a part that ends although nobody told it to.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    async fn failed(&mut self) -> Failure {
+        match self.tasks.join_next().await {
+            Some(Ok(Err(failure))) => failure,
+            Some(Err(error)) => Failure::refused(format!("a part of the server panicked: {error}")),
+            Some(Ok(Ok(()))) | None => Failure::refused("a part of the server ended by itself"),
+        }
+    }
+
+    /// Tells all to stop, and waits until they have.
+    async fn stop(mut self) -> Result<(), Failure> {
+        self.stop.cancel();
+        let mut result = Ok(());
+        while let Some(part) = self.tasks.join_next().await {
+            let ended =
+                part.unwrap_or_else(|error| Err(Failure::refused(format!("a part of the server panicked: {error}"))));
+            result = result.and(ended);
+        }
+        result
     }
 }
 
@@ -195,18 +213,21 @@ fn guard(options: &Options, token: Token) -> Guard {
     if options.require_token { guard.require_token() } else { guard }
 }
 
-async fn synced(manager: &ManagerHandle, parts: &mut JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
+/// Waits until all caches are filled.
+async fn synced(manager: &ManagerHandle, managing: &mut Parts) -> Result<(), Failure> {
     let ready = async {
+        // The manager tells by its health alone; this is once, at the start.
         while !manager.health().is_ready() {
             tokio::time::sleep(LOOK).await;
         }
     };
     tokio::select! {
         biased;
-        part = parts.join_next() => part_ended(part),
-        ready = tokio::time::timeout(SYNC_WITHIN, ready) => {
-            ready.map_err(|_| Failure::refused(format!("not ready within {SYNC_WITHIN:?}: {}", manager.health().problems().join("; "))))
-        }
+        failure = managing.failed() => Err(failure),
+        ready = tokio::time::timeout(SYNC_WITHIN, ready) => ready.map_err(|_| {
+            let problems = manager.health().problems().join("; ");
+            Failure::refused(format!("not ready within {} s: {problems}", SYNC_WITHIN.as_secs()))
+        }),
     }
 }
 
@@ -218,15 +239,6 @@ fn refuse_open_addresses(options: &Options) -> Result<(), Failure> {
         "{} is not a loopback address, and there is no TLS yet: listen on 127.0.0.1, or say --insecure",
         options.listen
     )))
-}
-
-fn make_private_dir(dir: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| Failure::refused(format!("cannot make the data directory {}: {error}", dir.display())))
 }
 
 /// Listens on the address (on `[::1]` too, where it is the default one) and on the Unix socket.
@@ -250,18 +262,4 @@ fn port_taken(address: SocketAddr, error: &io::Error) -> Failure {
     }
     let whom = port_owner::of(address).map_or_else(|| "another process".to_owned(), |owner| owner.to_string());
     Failure::refused(format!("port {} is taken by {whom}; --port 0 picks a free one", address.port()))
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
-use orion_model::ClientError;
+use orion_model::{ClientError, ObjectKey};
 
 /// A failed command.
 #[derive(Debug)]
@@ -22,19 +22,14 @@ impl Failure {
         Self { status: 2, message: message.into() }
     }
 
-    /// Status 1 without another word: everything has been said.
-    pub(crate) fn silent() -> Self {
-        Self::refused("")
+    /// Status 1 for an error that has causes, with all of them.
+    pub(crate) fn of(error: &dyn std::error::Error) -> Self {
+        Self::refused(chain(error))
     }
 
     /// The exit status.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.status)
-    }
-
-    /// Whether something is left to say.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.message.is_empty()
     }
 }
 
@@ -48,6 +43,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Unavailable(_) => Self::usage(error.to_string()),
+            ClientError::NotFound(key) => Self::refused(nobody(&key)),
             error => Self::refused(error.to_string()),
         }
     }
@@ -56,5 +52,58 @@ impl From<ClientError> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::refused(error.to_string())
+    }
+}
+
+/// That there is no such object, as a person would say it.
+fn nobody(key: &ObjectKey) -> String {
+    let place = if key.namespace.is_empty() { String::new() } else { format!(" in namespace {}", key.namespace) };
+    format!("there is no {} {:?}{place}", key.kind.name().to_lowercase(), &*key.name)
+}
+
+/// An error with those of its causes that it does not repeat itself.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Wrapped(&'static str, std::io::Error);
+
+    impl fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Wrapped {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.1)
+        }
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || std::io::Error::other("disk full");
+        assert_eq!(chain(&Wrapped("cannot write", cause())), "cannot write: disk full");
+        assert_eq!(chain(&Wrapped("cannot write: disk full", cause())), "cannot write: disk full");
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_reached_is_status_2_and_a_refusal_1() {
+        assert_eq!(Failure::from(ClientError::Unavailable("gone".into())).status, 2);
+        assert_eq!(Failure::from(ClientError::Forbidden("no".into())).status, 1);
     }
 }

@@ -4,14 +4,20 @@ mod cli;
 mod commands;
 mod config_files;
 mod control_plane;
+mod data_dir;
 mod endpoint;
 mod failure;
 mod hooks;
+mod issues;
+mod local_time;
 mod port_owner;
 mod progress;
 mod remote;
 mod shutdown;
+mod standing;
+mod status_line;
 mod style;
+mod table;
 mod up;
 
 use std::process::ExitCode;
@@ -44,9 +50,7 @@ fn main() -> ExitCode {
     match runtime.block_on(run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !failure.is_silent() {
-                eprintln!("orion: {failure}");
-            }
+            eprintln!("orion: {failure}");
             failure.exit_code()
         }
     }
@@ -60,7 +64,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Server(server) => commands::server::run(server).await,
         Command::Agent(agent) => commands::agent::run(global, agent).await,
         Command::Init(init) => commands::init::run(init),
-        Command::Validate(validate) => commands::validate::run(validate),
+        Command::Validate(validate) => commands::validate::run(global, validate),
         Command::Apply(apply) => commands::apply::run(global, apply).await,
         Command::Get(get) => commands::get::run(global, get).await,
         Command::Why(named) => commands::why::run(global, named).await,

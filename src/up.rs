@@ -2,28 +2,30 @@
 //!
 //! ```text
 //! files ─▶ checked ─▶ control plane ─▶ agent ─▶ apply ─▶ follow logs and changes
-//! Ctrl-C: agent ends its processes and tells so ─▶ control plane ends.  A second one: KILL.
+//! Ctrl-C: the agent ends its processes, which is followed too ─▶ control plane ends.  A second one: KILL.
 //! ```
 
 mod background;
 mod follow;
+mod narrator;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use orion_agent::{Agent, environment::Inherit, host, shims::ShimProgram};
+use orion_agent::{Agent, AgentError, environment::Inherit, host, shims::ShimProgram};
 use orion_http::ApplyOptions;
-use orion_types::config::{self, OrionConfig};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use self::follow::Follow;
 use crate::{
     SHIM_COMMAND,
     cli::{self, Global},
-    commands::{apply, validate::print_issues},
-    config_files::{self, Document},
-    control_plane::{ControlPlane, Options, chain},
+    commands::{agent::node_name, apply, server::database, server::listen_address, validate},
+    config_files::{self, Item},
+    control_plane::{ControlPlane, Options},
     endpoint::{DATA_DIR, Endpoint},
     failure::Failure,
     remote::Remote,
@@ -35,149 +37,195 @@ pub(crate) use self::background::noted;
 
 /// Where everything of one `up` is.
 struct Place {
-    files: Vec<PathBuf>,
     folder: PathBuf,
     data_dir: PathBuf,
 }
 
 /// Runs until INT, TERM or HUP, or in the background.
 pub(crate) async fn run(global: &Global, up: &cli::Up) -> Result<(), Failure> {
-    let place = place(up)?;
-    let document = checked(&place)?;
-    if up.detach {
-        return background::start(up, &place.files, &place.data_dir).await;
+    let files = config_files::named_or_default(&up.files)?;
+    let place = place(up, &files)?;
+    refuse_second(&place.data_dir)?;
+    if up.detach && !up.detached {
+        return background::start(&files, &place.data_dir).await;
     }
+    let items = checked(global, files)?;
     let (shutdown, _signals) = shutdown::listen()?;
-    let control_plane = ControlPlane::start(&server_options(up, &place)).await?;
-    let _running = background::Running::note(&place.data_dir)?;
+    let options = server_options(up, &place)?;
+    let control_plane = tokio::select! {
+        biased;
+        () = shutdown.end.cancelled() => return Ok(()),
+        started = ControlPlane::start(&options) => started?,
+    };
+    let mut running = background::Running::note(&place.data_dir)?;
     println!("orion server listening on {}", control_plane.url());
-    let endpoint = Endpoint { url: control_plane.url().to_owned(), token: Some(control_plane.token().to_owned()) };
-    let agent = start_agent(&endpoint, &place).await;
-    let serving = CancellationToken::new();
-    let server = tokio::spawn(control_plane.run_until(serving.clone()));
+    let endpoint = Endpoint::own(control_plane.url(), control_plane.token());
+    let agent = start_agent(up, &endpoint, &place).await;
+    let serving = Serving::spawn(control_plane);
     let result = match agent {
-        Ok(agent) => together(global, agent, &endpoint, &document, &shutdown, server_ended(&serving, &server)).await,
+        Ok(agent) => together(global, agent, &endpoint, &items, &shutdown, &serving.ended, &mut running).await,
         Err(failure) => Err(failure),
     };
-    serving.cancel();
-    let served = server.await.unwrap_or_else(|error| Err(Failure::refused(format!("the server panicked: {error}"))));
-    result.and(served)
+    result.and(serving.stop().await)
 }
 
-/// Cancelled when the server ends by itself.
-fn server_ended(
-    serving: &CancellationToken,
-    server: &tokio::task::JoinHandle<Result<(), Failure>>,
-) -> CancellationToken {
-    let ended = CancellationToken::new();
-    let (told, watched, serving) = (ended.clone(), server.abort_handle(), serving.clone());
-    tokio::spawn(async move {
-        let mut look = tokio::time::interval(std::time::Duration::from_millis(200));
-        while !watched.is_finished() && !serving.is_cancelled() {
-            look.tick().await;
-        }
-        told.cancel();
-    });
-    ended
+/// A control plane in a task of its own.
+struct Serving {
+    task: JoinHandle<Result<(), Failure>>,
+    stop: CancellationToken,
+    /// Cancelled when it has ended, by whatever cause.
+    ended: CancellationToken,
+}
+
+impl Serving {
+    fn spawn(control_plane: ControlPlane) -> Self {
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (until, told) = (stop.clone(), ended.clone().drop_guard());
+        let task = tokio::spawn(async move {
+            let _told_at_the_end = told;
+            control_plane.run_until(until).await
+        });
+        Self { task, stop, ended }
+    }
+
+    async fn stop(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        self.task.await.unwrap_or_else(|error| Err(Failure::refused(format!("the server panicked: {error}"))))
+    }
 }
 
 async fn together(
     global: &Global,
     agent: Agent,
     endpoint: &Endpoint,
-    document: &Document,
+    items: &[Item],
     shutdown: &Shutdown,
-    server_ended: CancellationToken,
+    server_ended: &CancellationToken,
+    running: &mut background::Running,
 ) -> Result<(), Failure> {
     let end = shutdown.end.child_token();
     let mut agent = tokio::spawn(agent.run(end.clone(), shutdown.now.clone()));
-    let remote = Remote::at(endpoint, &global.namespace)?;
+    let remote = Remote::at(endpoint, global.namespace()).await?;
+    let mut follow = Follow::new(&remote);
     let shown = tokio::select! {
         biased;
         () = end.cancelled() => Ok(()),
         () = server_ended.cancelled() => Err(Failure::refused("the server has ended")),
         ended = &mut agent => return agent_ended(ended),
-        shown = apply_and_follow(&remote, document, endpoint) => shown,
+        shown = apply_and_follow(&remote, items, &mut follow, running) => shown,
     };
-    if shutdown.end.is_cancelled() {
-        eprintln!("\nstopping; once more to kill");
-    }
     end.cancel();
-    agent_ended(agent.await).and(shown)
+    shown.and(stopped(&remote, agent, follow).await)
 }
 
-fn agent_ended(ended: Result<Result<(), orion_agent::AgentError>, tokio::task::JoinError>) -> Result<(), Failure> {
+/// Follows the processes to their ends, and says what is left of them.
+async fn stopped(
+    remote: &Remote,
+    mut agent: JoinHandle<Result<(), AgentError>>,
+    mut follow: Follow,
+) -> Result<(), Failure> {
+    let live = follow.live();
+    let style = Style::of_stdout();
+    let stopping = match live {
+        0 => "stopping".to_owned(),
+        1 => "stopping 1 process; Ctrl-C again kills it".to_owned(),
+        live => format!("stopping {live} processes; Ctrl-C again kills them"),
+    };
+    println!("{}", style.paint(&stopping, Tone::Faint));
+    let mut followed = true;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut agent => break ended,
+            // A server that has ended tells nothing more; the agent goes on to its end.
+            _unfollowed = follow.run(remote), if followed => followed = false,
+        }
+    };
+    agent_ended(ended)?;
+    follow.run_out(remote).await;
+    println!("{}", style.paint("stopped; nothing is left running", Tone::Faint));
+    Ok(())
+}
+
+fn agent_ended(ended: Result<Result<(), AgentError>, JoinError>) -> Result<(), Failure> {
     match ended {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Failure::refused(chain(&error))),
+        Ok(Err(error)) => Err(Failure::of(&error)),
         Err(error) => Err(Failure::refused(format!("the agent panicked: {error}"))),
     }
 }
 
-/// A config that the server refuses although it was checked leaves what runs running: it is told, and followed.
-async fn apply_and_follow(remote: &Remote, document: &Document, endpoint: &Endpoint) -> Result<(), Failure> {
-    let answer = apply::send(remote, document, ApplyOptions::default()).await?;
-    apply::print_answer(document, &answer);
+/// What the server refuses, although it was checked, ends all: a person who starts something looks at what it says.
+async fn apply_and_follow(
+    remote: &Remote,
+    items: &[Item],
+    follow: &mut Follow,
+    running: &mut background::Running,
+) -> Result<(), Failure> {
+    apply::apply_all(remote, items, ApplyOptions::default()).await?;
     let style = Style::of_stdout();
-    println!(
-        "{}",
-        style.paint(&format!("look: orion get all, orion why NAME; API: {}/api/services", endpoint.url), Tone::Faint)
-    );
-    println!("{}", style.paint("logs follow; Ctrl-C ends everything", Tone::Faint));
-    follow::run(remote).await
+    println!("{}", style.paint("look: orion get all, orion why NAME, orion logs NAME; Ctrl-C ends all", Tone::Faint));
+    running.applied()?;
+    follow.run(remote).await
 }
 
-fn place(up: &cli::Up) -> Result<Place, Failure> {
-    let files = config_files::named_or_default(&up.files)?;
-    let first = files.first().filter(|file| file.as_os_str() != "-");
-    let folder = match first {
-        Some(file) => std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default(),
-        None => std::env::current_dir()?,
-    };
+fn place(up: &cli::Up, files: &[PathBuf]) -> Result<Place, Failure> {
+    let folder = config_files::folder(files)?;
     let data_dir = up.data_dir.clone().unwrap_or_else(|| folder.join(DATA_DIR));
-    Ok(Place { files, folder, data_dir })
+    Ok(Place { folder, data_dir })
 }
 
-/// The files, checked before anything is started.
-fn checked(place: &Place) -> Result<Document, Failure> {
-    let files = cli::Files { files: place.files.clone(), set: Vec::new(), strict: false };
-    let document = config_files::load(&files)?;
-    match OrionConfig::parse(&document.text, config::Format::Auto, &config::Options::default()) {
-        Ok(_) => Ok(document),
-        Err(issues) => {
-            print_issues(&document, &issues, "error", Tone::Bad);
-            Err(Failure::refused(format!("{} is not valid; nothing was started", document.source())))
-        }
+fn refuse_second(data_dir: &Path) -> Result<(), Failure> {
+    match noted(data_dir) {
+        None => Ok(()),
+        Some(running) => Err(Failure::refused(format!(
+            "`orion up` runs with {} already (pid {}); `orion apply` changes what it runs, `orion down` ends it",
+            data_dir.display(),
+            running.pid
+        ))),
     }
 }
 
-fn server_options(up: &cli::Up, place: &Place) -> Options {
-    Options {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, up.port)),
+/// The files, checked before anything is started.
+fn checked(global: &Global, files: Vec<PathBuf>) -> Result<Vec<Item>, Failure> {
+    let files = cli::Files { files, set: Vec::new(), strict: false };
+    let items = config_files::load(&files, global.namespace.as_deref())?;
+    match validate::errors_of(&items, false) {
+        0 => Ok(items),
+        errors => Err(Failure::refused(format!("{}; nothing was started", crate::issues::counted(errors)))),
+    }
+}
+
+fn server_options(up: &cli::Up, place: &Place) -> Result<Options, Failure> {
+    Ok(Options {
+        listen: SocketAddr::new(listen_address(up.host.as_deref())?, up.port),
         data_dir: place.data_dir.clone(),
-        database: place.data_dir.join("state.sqlite"),
+        database: database(up.db.db.as_deref(), &place.data_dir)?,
         controllers: true,
         require_token: false,
         insecure: false,
         host_names: Vec::new(),
-    }
+    })
 }
 
-async fn start_agent(endpoint: &Endpoint, place: &Place) -> Result<Agent, Failure> {
-    let name = host::node_name();
+async fn start_agent(up: &cli::Up, endpoint: &Endpoint, place: &Place) -> Result<Agent, Failure> {
+    let name = match &up.node.name {
+        Some(name) => node_name(name)?,
+        None => host::node_name(),
+    };
     let options = orion_agent::Options {
         servers: vec![endpoint.url.clone()],
         token: endpoint.token.clone(),
-        node_id: name.clone(),
+        node_id: up.node.node_id.clone().unwrap_or_else(|| name.clone()),
         name,
         labels: Default::default(),
         data_dir: place.data_dir.clone(),
-        workspace_root: place.folder.clone(),
+        workspace_root: up.node.workspace_root.clone().unwrap_or_else(|| place.folder.clone()),
         shim: ShimProgram::this_binary([SHIM_COMMAND]),
         inherit: Inherit::All,
         stop_all: true,
         adopt: false,
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    Agent::start(options).await.map_err(|error| Failure::refused(chain(&error)))
+    Agent::start(options).await.map_err(|error| Failure::of(&error))
 }

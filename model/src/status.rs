@@ -136,11 +136,12 @@ impl Status {
                 ClientError::Conflict { key, expected: details.expected_version, current: details.current_version }
             }
             (422, _) => {
-                let causes = details.causes.into_iter();
-                ClientError::Invalid {
-                    key,
-                    issues: causes.map(|cause| Issue::at(cause.field, cause.message)).collect(),
+                let mut issues: Vec<_> =
+                    details.causes.into_iter().map(|cause| Issue::at(cause.field, cause.message)).collect();
+                if issues.is_empty() {
+                    issues.push(Issue::at("", self.message));
                 }
+                ClientError::Invalid { key, issues }
             }
             (410, _) => {
                 ClientError::Expired { what: self.message, oldest: details.current_version.unwrap_or_default() }

@@ -1,29 +1,25 @@
 //! `orion apply`: sends files to the server and shows what they change.
 
-use std::path::Path;
-
 use orion_http::{ApplyError, ApplyOptions, WriteOptions};
-use orion_model::{ObjectKey, Part, yaml};
+use orion_model::{ObjectKey, Part, ResourceVersion};
 use orion_types::applied::{AppliedChange, ApplyAnswer};
 use serde_json::Value;
 
 use crate::{
     cli::{self, Global, Output},
-    commands::{get::print_document, validate::print_issues},
-    config_files::{self, Document},
+    commands::get::print_document,
+    config_files::{self, Document, Item},
     failure::Failure,
+    issues::{self, Severity, counted},
     progress,
     remote::{Remote, shown, text},
+    status_line::Channel,
     style::{Style, Tone, tone_of},
 };
 
 /// Applies files.
 pub(crate) async fn run(global: &Global, apply: &cli::Apply) -> Result<(), Failure> {
-    let remote = Remote::of(global)?;
-    if let Some(objects) = other_objects(&apply.files)? {
-        return apply_objects(&remote, apply, objects).await;
-    }
-    let document = config_files::load(&apply.files)?;
+    let items = config_files::load(&apply.files, global.namespace.as_deref())?;
     let options = ApplyOptions {
         dry_run: apply.dry_run,
         prune: apply.prune,
@@ -31,41 +27,66 @@ pub(crate) async fn run(global: &Global, apply: &cli::Apply) -> Result<(), Failu
         strict: apply.files.strict,
         expect_version: expected(apply)?,
     };
-    let answer = send(&remote, &document, options).await?;
-    if matches!(apply.output, Output::Json | Output::Yaml) {
-        print_document(&serde_json::to_value(&answer).unwrap_or_default(), apply.output)?;
-    } else {
-        print_answer(&document, &answer);
+    let mut remote = Remote::of(global).await?;
+    if !matches!(apply.output, Output::Json | Output::Yaml) {
+        let applied = apply_all(&remote, &items, options).await?;
+        return wait(&mut remote, apply, &applied, Channel::Stdout).await;
     }
-    if apply.wait && !apply.dry_run {
-        return progress::wait_for(&remote, &applied_keys(&remote, &answer).await?, apply.timeout).await;
+    let [Item::Config(document)] = items.as_slice() else {
+        return Err(Failure::usage("-o json and -o yaml show the answer to one config; the files hold something else"));
+    };
+    let answer = send(&remote, document, options).await?;
+    print_document(&serde_json::to_value(&answer).map_err(|error| Failure::of(&error))?, apply.output)?;
+    let applied = [Applied { namespace: document.namespace.clone(), answer }];
+    wait(&mut remote, apply, &applied, Channel::Stderr).await
+}
+
+/// What became of one config.
+pub(crate) struct Applied {
+    namespace: String,
+    answer: ApplyAnswer,
+}
+
+/// Applies everything in the order of the files, and says what it changed.
+pub(crate) async fn apply_all(remote: &Remote, items: &[Item], options: ApplyOptions) -> Result<Vec<Applied>, Failure> {
+    let mut applied = Vec::new();
+    for item in items {
+        match item {
+            Item::Config(document) => {
+                let answer = send(remote, document, options).await?;
+                print_answer(document, &answer);
+                applied.push(Applied { namespace: document.namespace.clone(), answer });
+            }
+            Item::Object(object) => apply_object(remote, object, options).await?,
+        }
     }
-    Ok(())
+    Ok(applied)
 }
 
 /// Sends a config; what is wrong with it is printed, one line each.
-pub(crate) async fn send(remote: &Remote, document: &Document, options: ApplyOptions) -> Result<ApplyAnswer, Failure> {
+async fn send(remote: &Remote, document: &Document, options: ApplyOptions) -> Result<ApplyAnswer, Failure> {
     match remote.client.apply(document.text.clone(), document.media_type, options).await {
         Ok(answer) => Ok(answer),
-        Err(ApplyError::Invalid { message, issues }) => {
-            print_issues(document, &issues, "error", Tone::Bad);
-            Err(Failure::refused(format!("{}: {message}; nothing was changed", document.source())))
+        Err(ApplyError::Invalid { issues, .. }) => {
+            issues::print_of(document, &issues, Severity::Error);
+            let errors = counted(issues.len());
+            Err(Failure::refused(format!("{} is not valid: {errors}; nothing was changed", document.sources())))
         }
         Err(ApplyError::Client(error)) => Err(error.into()),
     }
 }
 
 /// Says what an apply changed.
-pub(crate) fn print_answer(document: &Document, answer: &ApplyAnswer) {
+fn print_answer(document: &Document, answer: &ApplyAnswer) {
     let style = Style::of_stdout();
-    print_issues(document, &answer.warnings, "warning", Tone::Notice);
+    issues::print_of(document, &answer.warnings, Severity::Warning);
     for change in &answer.changes {
         println!("{}", change_line(style, change));
     }
     for orphan in &answer.orphaned {
         println!("{orphan} {}: no longer in the file; --prune deletes it", style.paint("orphaned", Tone::Notice));
     }
-    if answer.changes.iter().all(|change| change.action == "unchanged") && answer.orphaned.is_empty() {
+    if answer.changes.iter().all(|change| change.action == "unchanged") {
         println!("nothing to change");
     }
     if answer.dry_run {
@@ -89,60 +110,77 @@ fn change_line(style: Style, change: &AppliedChange) -> String {
     line
 }
 
-async fn applied_keys(remote: &Remote, answer: &ApplyAnswer) -> Result<Vec<ObjectKey>, Failure> {
-    let kinds = remote.client.kinds().await?;
-    let waited =
-        answer.changes.iter().filter(|c| matches!(c.kind.as_str(), "Service" | "Job") && c.action != "deleted");
-    waited.map(|change| Ok(remote.key(&kinds.resolve(&change.kind)?, &change.name))).collect()
+/// Waits for what was applied, where that was asked for.
+async fn wait(remote: &mut Remote, apply: &cli::Apply, applied: &[Applied], channel: Channel) -> Result<(), Failure> {
+    if !apply.wait || apply.dry_run {
+        return Ok(());
+    }
+    for Applied { namespace, answer } in applied {
+        remote.namespace.clone_from(namespace);
+        let waited = answer.changes.iter().filter(|change| progress::waitable(&change.kind, &change.action));
+        let keys: Vec<ObjectKey> = waited
+            .map(|change| Ok(remote.key(&remote.kind(&change.kind)?, &change.name)))
+            .collect::<Result<_, Failure>>()?;
+        progress::wait_for(remote, &keys, apply.timeout, channel).await?;
+    }
+    Ok(())
 }
 
-fn expected(apply: &cli::Apply) -> Result<Option<orion_model::ResourceVersion>, Failure> {
+fn expected(apply: &cli::Apply) -> Result<Option<ResourceVersion>, Failure> {
     let parse =
         |text: &String| text.parse().map_err(|_| Failure::usage(format!("--expect-version {text}: is no version")));
     apply.expect_version.as_ref().map(parse).transpose()
 }
 
-/// The objects of a file that is no config but holds other kinds, or several documents.
-fn other_objects(files: &cli::Files) -> Result<Option<Vec<Value>>, Failure> {
-    let [path] =
-        config_files::named_or_default(&files.files)?.try_into().unwrap_or_else(|_| [Path::new("-").to_owned()]);
-    if path.as_os_str() == "-" || !files.set.is_empty() {
-        return Ok(None);
+/// Creates or changes an object of another kind, under its own resource.
+async fn apply_object(remote: &Remote, object: &Value, options: ApplyOptions) -> Result<(), Failure> {
+    let options = WriteOptions { dry_run: options.dry_run, strict: options.strict };
+    let kind = remote.kind(&text(object, "/kind"))?;
+    let name = text(object, "/metadata/name");
+    if name.is_empty() {
+        return Err(Failure::refused(format!("a {} of the files has no metadata.name", kind.name())));
     }
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
-    let Ok(documents) = yaml::parse(&text, &yaml::Limits::default()) else { return Ok(None) };
-    let is_config = |value: &Value| value.get("kind").is_none_or(|kind| kind == "Config");
-    let all_configs = documents.iter().all(|document| is_config(&document.value));
-    // One config, well formed or not, goes to the server, which says what is wrong with it.
-    let plain = documents.len() <= 1 && all_configs;
-    if plain || documents.iter().any(|document| is_config(&document.value)) {
-        return Ok(None);
+    let mut key = remote.key(&kind, &name);
+    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
+    if let Some(namespace) = namespace.filter(|_| kind.is_namespaced()) {
+        key.namespace = namespace.into();
     }
-    Ok(Some(documents.into_iter().map(|document| document.value).collect()))
+    let written = match remote.client.get(&key).await {
+        Ok(existing) => {
+            let written = remote.client.merge(&key, object, Part::Main, options).await?;
+            let version = |object: &Value| text(object, "/metadata/resourceVersion");
+            let action = if version(&existing) == version(&written.object) { "unchanged" } else { "changed" };
+            (action, written.warnings)
+        }
+        Err(error) if error.is_not_found() => ("created", remote.client.create(&key, object, options).await?.warnings),
+        Err(error) => return Err(error.into()),
+    };
+    let (action, warnings) = written;
+    warnings.iter().for_each(|warning| eprintln!("{}: {warning}", shown(&key)));
+    let trial = if options.dry_run { " (dry run)" } else { "" };
+    println!("{} {}{trial}", shown(&key), Style::of_stdout().paint(action, tone_of(action)));
+    Ok(())
 }
 
-/// Creates or replaces objects of other kinds, each under its own resource.
-async fn apply_objects(remote: &Remote, apply: &cli::Apply, objects: Vec<Value>) -> Result<(), Failure> {
-    let options = WriteOptions { dry_run: apply.dry_run, strict: apply.files.strict };
-    for object in objects {
-        let kind = remote.kind(&text(&object, "/kind")).await?;
-        let mut key = remote.key(&kind, &text(&object, "/metadata/name"));
-        if let Some(namespace) = object.pointer("/metadata/namespace").and_then(Value::as_str) {
-            key.namespace = namespace.into();
-        }
-        let action = match remote.client.get(&key).await {
-            Ok(existing) => {
-                let written = remote.client.merge(&key, &object, Part::Main, options).await?;
-                let version = |object: &Value| text(object, "/metadata/resourceVersion");
-                if version(&existing) == version(&written.object) { "unchanged" } else { "changed" }
-            }
-            Err(error) if error.is_not_found() => {
-                remote.client.create(&key, &object, options).await?;
-                "created"
-            }
-            Err(error) => return Err(error.into()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_says_its_fields_and_what_it_does() {
+        let change = AppliedChange {
+            kind: "Service".into(),
+            name: "web".into(),
+            action: "changed".into(),
+            fields: vec!["env".into(), "replicas".into()],
+            effect: "restarts 3 one at a time".into(),
         };
-        println!("{} {action}", shown(&key));
+        assert_eq!(
+            change_line(Style::plain(), &change),
+            "service/web changed: env, replicas (restarts 3 one at a time)"
+        );
+        let unchanged =
+            AppliedChange { action: "unchanged".into(), effect: "none".into(), fields: Vec::new(), ..change };
+        assert_eq!(change_line(Style::plain(), &unchanged), "service/web unchanged");
     }
-    Ok(())
 }

@@ -2,36 +2,43 @@
 
 use orion_http::WriteOptions;
 use orion_model::{Clock, Part};
+use orion_types::{Service, service::Replicas};
 use serde_json::json;
 
 use crate::{
     cli::{self, Global},
     failure::Failure,
     progress,
-    remote::{Remote, number, shown},
+    remote::{Remote, shown},
+    status_line::Channel,
 };
 
 /// Changes how many replicas services have.
 pub(crate) async fn scale(global: &Global, scale: &cli::Scale) -> Result<(), Failure> {
-    let remote = Remote::of(global)?;
-    let keys = remote.objects(&scale.what, "services").await?;
+    let remote = Remote::of(global).await?;
+    let keys = remote.objects_of::<Service>(&scale.what)?;
     for key in &keys {
-        let before = number(&remote.client.get(key).await?, "/spec/replicas");
+        let service: Service = remote.get(key).await?;
+        let before = service.spec.replicas;
+        if before == Replicas::Count(scale.replicas) {
+            println!("{} has {before} already", shown(key));
+            continue;
+        }
         let patch = json!({"spec": {"replicas": scale.replicas}});
         remote.client.merge(key, &patch, Part::Main, WriteOptions::default()).await?;
         println!("{} scaled from {before} to {}", shown(key), scale.replicas);
     }
-    if scale.wait { progress::wait_for(&remote, &keys, scale.timeout).await } else { Ok(()) }
+    if scale.wait { progress::wait_for(&remote, &keys, scale.timeout, Channel::Stdout).await } else { Ok(()) }
 }
 
 /// Starts the replicas of services anew.
 pub(crate) async fn restart(global: &Global, restart: &cli::Restart) -> Result<(), Failure> {
-    let remote = Remote::of(global)?;
-    let keys = remote.objects(&restart.what, "services").await?;
+    let remote = Remote::of(global).await?;
+    let keys = remote.objects_of::<Service>(&restart.what)?;
     for key in &keys {
         let patch = json!({"spec": {"restartedAt": Clock::system().now()}});
         remote.client.merge(key, &patch, Part::Main, WriteOptions::default()).await?;
         println!("{} restarting", shown(key));
     }
-    if restart.wait { progress::wait_for(&remote, &keys, restart.timeout).await } else { Ok(()) }
+    if restart.wait { progress::wait_for(&remote, &keys, restart.timeout, Channel::Stdout).await } else { Ok(()) }
 }

@@ -10,12 +10,19 @@ use crate::{
     cli::{self, Global},
     failure::Failure,
     remote::{Remote, Target, labels, shown, text},
+    status_line::{Channel, StatusLine},
 };
+
+/// Between two turns of the line that moves.
+const TURN: Duration = Duration::from_millis(120);
 
 /// Deletes what was named.
 pub(crate) async fn run(global: &Global, delete: &cli::Delete) -> Result<(), Failure> {
-    let remote = Remote::of(global)?;
+    let remote = Remote::of(global).await?;
     let keys = named(&remote, delete).await?;
+    if keys.is_empty() {
+        eprintln!("nothing in namespace {} is selected", remote.namespace);
+    }
     let mut pending = Vec::new();
     for key in keys {
         match remote.client.delete(&key, WriteOptions::default()).await? {
@@ -24,19 +31,34 @@ pub(crate) async fn run(global: &Global, delete: &cli::Delete) -> Result<(), Fai
             Deletion::Pending(_) => pending.push(key),
         }
     }
-    let all_gone = async {
-        for key in &pending {
-            gone(&remote, key).await?;
-            println!("{} deleted", shown(key));
-        }
-        Ok(())
-    };
+    let mut line = StatusLine::new(Channel::Stdout);
+    let all_gone = all_gone(&remote, pending, &mut line);
     match tokio::time::timeout(Duration::from_secs(delete.timeout), all_gone).await {
         Ok(done) => done,
         Err(_) => {
+            drop(line);
             Err(Failure::refused(format!("not gone within {} s; `orion why` says what it waits for", delete.timeout)))
         }
     }
+}
+
+async fn all_gone(remote: &Remote, mut pending: Vec<ObjectKey>, line: &mut StatusLine) -> Result<(), Failure> {
+    let mut turns = tokio::time::interval(TURN);
+    while let Some(key) = pending.first().cloned() {
+        let waiting = pending.iter().map(|key| format!("{} to be gone", shown(key))).collect();
+        line.wait_for(waiting);
+        let mut gone = std::pin::pin!(gone(remote, &key));
+        loop {
+            tokio::select! {
+                biased;
+                gone = &mut gone => break gone?,
+                _ = turns.tick() => line.turn(),
+            }
+        }
+        line.line(&format!("{} deleted", shown(&key)));
+        pending.remove(0);
+    }
+    Ok(())
 }
 
 async fn named(remote: &Remote, delete: &cli::Delete) -> Result<Vec<ObjectKey>, Failure> {
@@ -44,9 +66,12 @@ async fn named(remote: &Remote, delete: &cli::Delete) -> Result<Vec<ObjectKey>, 
         return Err(Failure::usage("name what to delete: `orion delete service/api`, or a kind with -l"));
     }
     let mut keys = Vec::new();
-    for target in remote.targets(&delete.what).await? {
+    for target in remote.targets(&delete.what)? {
         match (target, &delete.selector) {
-            (Target::Object(key), _) => keys.push(key),
+            (Target::Object(key), None) => keys.push(key),
+            (Target::Object(key), Some(_)) => {
+                return Err(Failure::usage(format!("{} is named already: leave -l out", shown(&key))));
+            }
             (Target::Kind(kind), Some(selector)) => {
                 let selection = remote.selection(&kind).with_labels(labels(Some(selector))?);
                 let listing = remote.client.list(&selection).await?;

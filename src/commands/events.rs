@@ -2,45 +2,74 @@
 
 use futures::StreamExt;
 use orion_http::WatchEvent;
-use orion_model::{FieldSelector, Selection, Timestamp};
-use serde_json::{Value, json};
+use orion_model::{Event, FieldSelector, Object, ResourceVersion, Selection, Timestamp};
+use serde_json::json;
 
 use crate::{
     cli::{self, Global, Output},
-    commands::get::print_document,
+    commands::get::{print_document, print_watched},
     failure::Failure,
-    remote::{Remote, number, text},
-    style::{Style, age, columns, safe},
+    local_time::ago,
+    remote::{Remote, decoded},
+    style::{Style, safe},
+    table::Growing,
 };
+
+const HEADER: [&str; 6] = ["LAST", "TYPE", "REASON", "OBJECT", "COUNT", "NOTE"];
 
 /// Shows events.
 pub(crate) async fn run(global: &Global, events: &cli::Events) -> Result<(), Failure> {
-    let remote = Remote::of(global)?;
+    let remote = Remote::of(global).await?;
     let selection = selection(&remote, &events.what).await?;
     let listing = remote.client.list(&selection).await?;
-    let mut items = listing.items;
-    items.sort_by_key(last_seen);
-    match events.output {
-        Output::Json | Output::Yaml => {
-            return print_document(&json!({"apiVersion": "v1", "kind": "List", "items": items}), events.output);
-        }
-        Output::Name => items.iter().for_each(|event| println!("event/{}", text(event, "/metadata/name"))),
-        Output::Table | Output::Wide if items.is_empty() && !events.watch => eprintln!("no events"),
-        Output::Table | Output::Wide => {
-            let rows: Vec<_> = items.iter().map(row).collect();
-            print!("{}", columns(Style::of_stdout(), &["LAST", "TYPE", "REASON", "OBJECT", "COUNT", "NOTE"], &rows));
-        }
+    let documents = matches!(events.output, Output::Json | Output::Yaml);
+    if documents && !events.watch {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": listing.items});
+        return print_document(&list, events.output);
     }
-    if events.watch { follow(&remote, selection, listing.version).await } else { Ok(()) }
+    if documents {
+        listing.items.iter().try_for_each(|event| print_watched(event, events.output))?;
+        return follow(&remote, selection, listing.version, |event| print_watched(&event, events.output)).await;
+    }
+    let mut items = listing.items.into_iter().map(decoded).collect::<Result<Vec<Event>, _>>()?;
+    items.sort_by_key(last_seen);
+    let rows: Vec<_> = items.iter().map(row).collect();
+    let mut table = Growing::new(Style::of_stdout(), &HEADER, &rows);
+    let named = events.output == Output::Name;
+    let mut show = |event: &Event| match named {
+        true => println!("event/{}", event.name()),
+        false => print!("{}", table.row(&row(event))),
+    };
+    if items.is_empty() && !events.watch {
+        eprintln!("no events in namespace {}", remote.namespace);
+        return Ok(());
+    }
+    if !named {
+        print!("{}", Growing::new(Style::of_stdout(), &HEADER, &rows).header());
+    }
+    items.iter().for_each(&mut show);
+    if !events.watch {
+        return Ok(());
+    }
+    follow(&remote, selection, listing.version, |event| {
+        show(&decoded(event)?);
+        Ok(())
+    })
+    .await
 }
 
-async fn follow(remote: &Remote, selection: Selection, after: orion_model::ResourceVersion) -> Result<(), Failure> {
+async fn follow(
+    remote: &Remote,
+    selection: Selection,
+    after: ResourceVersion,
+    mut show: impl FnMut(serde_json::Value) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut events = std::pin::pin!(remote.client.watch(selection, Some(after)));
     while let Some(event) = events.next().await {
         match event {
-            Ok(WatchEvent::Added(event) | WatchEvent::Modified(event)) => println!("{}", row(&event).join("  ")),
+            Ok(WatchEvent::Added(event) | WatchEvent::Modified(event)) => show(event)?,
             Ok(WatchEvent::Deleted(_) | WatchEvent::Synced) => {}
-            Err(error) if error.is_retryable() => {}
+            Err(error) if error.is_retryable() => eprintln!("{error}; trying again"),
             Err(error) => return Err(error.into()),
         }
     }
@@ -48,11 +77,11 @@ async fn follow(remote: &Remote, selection: Selection, after: orion_model::Resou
 }
 
 async fn selection(remote: &Remote, what: &[String]) -> Result<Selection, Failure> {
-    let selection = remote.selection(&remote.kind("events").await?);
+    let selection = remote.selection(&remote.kind("events")?);
     if what.is_empty() {
         return Ok(selection);
     }
-    let key = remote.find(what, &["services", "jobs", "runs", "replicas", "nodes", "configs"]).await?;
+    let key = remote.find(what, &["services", "jobs", "runs", "replicas", "nodes", "configs", "plugins"]).await?;
     Ok(selection.with_fields(about(key.kind.name(), &key.name)))
 }
 
@@ -62,26 +91,19 @@ pub(crate) fn about(kind: &str, name: &str) -> FieldSelector {
 }
 
 /// When an event last happened.
-pub(crate) fn last_seen(event: &Value) -> String {
-    let last = text(event, "/series/lastObservedTime");
-    if last.is_empty() { text(event, "/eventTime") } else { last }
+pub(crate) fn last_seen(event: &Event) -> Timestamp {
+    let repeated = event.series.as_ref().map(|series| series.last_observed_time);
+    repeated.or(event.event_time).or(event.metadata.creation_timestamp).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn row(event: &Value) -> Vec<String> {
-    let object = format!("{}/{}", text(event, "/regarding/kind").to_lowercase(), text(event, "/regarding/name"));
-    let count = number(event, "/series/count").max(1);
+fn row(event: &Event) -> Vec<String> {
+    let count = event.series.as_ref().map_or(1, |series| series.count.max(1));
     vec![
-        ago(&last_seen(event)),
-        text(event, "/type"),
-        text(event, "/reason"),
-        object,
+        ago(last_seen(event)),
+        event.kind.clone(),
+        event.reason.clone(),
+        format!("{}/{}", event.regarding.kind.to_lowercase(), event.regarding.name),
         count.to_string(),
-        safe(&text(event, "/note")),
+        safe(&event.note),
     ]
-}
-
-/// How long ago a time was, as tables show it.
-pub(crate) fn ago(time: &str) -> String {
-    let now: Timestamp = std::time::SystemTime::now().into();
-    time.parse::<Timestamp>().map_or("-".into(), |time| age(now.as_secs() - time.as_secs()))
 }

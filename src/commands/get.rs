@@ -1,27 +1,30 @@
 //! `orion get`: objects as tables, JSON, YAML or names, once or as they change.
 
-use futures::StreamExt;
-use orion_http::{Table, WatchEvent};
-use orion_model::{FieldSelector, Selection, yaml};
+mod watch;
+
+use orion_http::Table;
+use orion_model::{ClientError, FieldSelector, Selection, yaml};
 use serde_json::{Value, json};
 
 use crate::{
     cli::{self, Global, Output},
     failure::Failure,
+    local_time,
     remote::{Remote, Target, labels, text},
-    style::{Style, columns},
+    style::{Style, safe},
+    table::columns,
 };
 
 /// Shows what was asked for.
 pub(crate) async fn run(global: &Global, get: &cli::Get) -> Result<(), Failure> {
-    let remote = Remote::of(global)?;
-    let targets = remote.targets(&get.what).await?;
+    let remote = Remote::of(global).await?;
+    let targets = remote.targets(&get.what)?;
     let selections = targets.iter().map(|target| selection(&remote, get, target)).collect::<Result<Vec<_>, _>>()?;
     if get.watch {
         let [selection] = selections.as_slice() else {
             return Err(Failure::usage("--watch follows one kind or object"));
         };
-        return watch(&remote, get, selection).await;
+        return watch::run(&remote, get, selection).await;
     }
     match get.output {
         Output::Table | Output::Wide => tables(&remote, get, &targets, &selections).await,
@@ -32,11 +35,14 @@ pub(crate) async fn run(global: &Global, get: &cli::Get) -> Result<(), Failure> 
 
 fn selection(remote: &Remote, get: &cli::Get, target: &Target) -> Result<Selection, Failure> {
     let fields: FieldSelector = match &get.field_selector {
-        Some(text) => text.parse().map_err(|error| Failure::usage(format!("{error}")))?,
+        Some(text) => text.parse().map_err(|error| Failure::usage(format!("--field-selector: {error}")))?,
         None => FieldSelector::default(),
     };
     let (kind, fields) = match target {
         Target::Kind(kind) => (kind, fields),
+        Target::Object(_) if get.all_namespaces => {
+            return Err(Failure::usage("an object that is named is of one namespace: leave -A out"));
+        }
         Target::Object(key) => (&key.kind, fields.and_equals("metadata.name", &*key.name)),
     };
     let selection = if get.all_namespaces { Selection::all(kind.clone()) } else { remote.selection(kind) };
@@ -47,59 +53,101 @@ async fn tables(remote: &Remote, get: &cli::Get, targets: &[Target], selections:
     let style = Style::of_stdout();
     let several = targets.len() > 1;
     let mut shown = 0;
-    for (target, selection) in targets.iter().zip(selections) {
-        let table = remote.client.list_table(selection).await?;
-        if let (Target::Object(key), true) = (target, table.rows.is_empty()) {
-            return Err(orion_model::ClientError::NotFound(key.clone()).into());
+    for group in grouped(selections) {
+        let mut table = Table::default();
+        for selection in group {
+            let part = remote.client.list_table(selection).await?;
+            if part.rows.is_empty() {
+                missing(targets, selections, selection)?;
+            }
+            table.column_definitions = part.column_definitions;
+            table.rows.extend(part.rows);
         }
         if table.rows.is_empty() {
             continue;
         }
-        if several && shown > 0 {
+        if shown > 0 {
             println!();
         }
         shown += table.rows.len();
-        let prefix = several.then(|| selection.kind.names().singular.to_string());
-        print!("{}", render(style, &table, get, prefix.as_deref()));
+        let prefix = several.then(|| group[0].kind.names().singular.to_string());
+        let layout = Layout::of(&table, get, prefix);
+        let rows: Vec<_> = table.rows.iter().map(|row| layout.cells(row)).collect();
+        print!("{}", columns(style, &layout.header(), &rows));
     }
     if shown == 0 {
         let kinds: Vec<_> = selections.iter().map(|selection| selection.kind.plural().to_owned()).collect();
-        let place = if get.all_namespaces { String::new() } else { format!(" in namespace {}", remote.namespace) };
+        let namespaced = selections.iter().any(|selection| selection.kind.is_namespaced());
+        let place = match get.all_namespaces || !namespaced {
+            true => String::new(),
+            false => format!(" in namespace {}", remote.namespace),
+        };
         eprintln!("no {}{place}", kinds.join(", no "));
     }
     Ok(())
 }
 
-fn render(style: Style, table: &Table, get: &cli::Get, prefix: Option<&str>) -> String {
-    let wide = get.output == Output::Wide;
-    let kept: Vec<_> =
-        (0..table.column_definitions.len()).filter(|i| wide || table.column_definitions[*i].priority == 0).collect();
-    let mut header: Vec<String> = kept.iter().map(|i| table.column_definitions[*i].name.to_uppercase()).collect();
-    if get.all_namespaces {
-        header.insert(0, "NAMESPACE".into());
+/// Selections of one kind that stand beside each other make one table.
+fn grouped(selections: &[Selection]) -> impl Iterator<Item = &[Selection]> {
+    selections.chunk_by(|a, b| a.kind == b.kind)
+}
+
+/// An object that was named must be there.
+fn missing(targets: &[Target], selections: &[Selection], selection: &Selection) -> Result<(), Failure> {
+    let at = selections.iter().position(|known| std::ptr::eq(known, selection));
+    match at.map(|at| &targets[at]) {
+        Some(Target::Object(key)) => Err(ClientError::NotFound(key.clone()).into()),
+        Some(Target::Kind(_)) | None => Ok(()),
     }
-    let rows: Vec<Vec<String>> = table
-        .rows
-        .iter()
-        .map(|row| {
-            let mut cells: Vec<_> = kept.iter().map(|i| cell(row.cells.get(*i))).collect();
-            if let (Some(prefix), Some(name)) = (prefix, cells.first_mut()) {
-                *name = format!("{prefix}/{name}");
-            }
-            if get.all_namespaces {
-                cells.insert(0, row.namespace().to_owned());
-            }
-            cells
-        })
-        .collect();
-    columns(style, &header.iter().map(String::as_str).collect::<Vec<_>>(), &rows)
+}
+
+/// Which of a table's columns are shown, and what stands before them.
+struct Layout {
+    kept: Vec<usize>,
+    names: Vec<String>,
+    namespaces: bool,
+    prefix: Option<String>,
+}
+
+impl Layout {
+    fn of(table: &Table, get: &cli::Get, prefix: Option<String>) -> Self {
+        let wide = get.output == Output::Wide;
+        let kept: Vec<_> = (0..table.column_definitions.len())
+            .filter(|i| wide || table.column_definitions[*i].priority == 0)
+            .collect();
+        let mut names: Vec<String> = kept.iter().map(|i| table.column_definitions[*i].name.to_uppercase()).collect();
+        if get.all_namespaces {
+            names.insert(0, "NAMESPACE".into());
+        }
+        Self { kept, names, namespaces: get.all_namespaces, prefix }
+    }
+
+    fn header(&self) -> Vec<&str> {
+        self.names.iter().map(String::as_str).collect()
+    }
+
+    /// The column that changes by itself.
+    fn age(&self) -> Option<usize> {
+        self.names.iter().position(|name| name == "AGE")
+    }
+
+    fn cells(&self, row: &orion_http::Row) -> Vec<String> {
+        let mut cells: Vec<_> = self.kept.iter().map(|i| cell(row.cells.get(*i))).collect();
+        if let (Some(prefix), Some(name)) = (&self.prefix, cells.first_mut()) {
+            *name = format!("{prefix}/{name}");
+        }
+        if self.namespaces {
+            cells.insert(0, row.namespace().to_owned());
+        }
+        cells
+    }
 }
 
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
-        Some(Value::String(text)) => crate::style::safe(text),
+        Some(Value::String(text)) => local_time::short(text).unwrap_or_else(|| safe(text)),
         Some(other) => other.to_string(),
     }
 }
@@ -117,6 +165,9 @@ async fn documents(
         let mut version = String::new();
         for selection in selections {
             let listing = remote.client.list(selection).await?;
+            if listing.items.is_empty() {
+                missing(targets, selections, selection)?;
+            }
             version = listing.version.to_string();
             items.extend(listing.items);
         }
@@ -128,7 +179,7 @@ async fn documents(
 /// Prints a JSON or YAML document.
 pub(crate) fn print_document(document: &Value, output: Output) -> Result<(), Failure> {
     if output == Output::Yaml {
-        let text = yaml::to_string(document).map_err(|error| Failure::refused(error.to_string()))?;
+        let text = yaml::to_string(document).map_err(|error| Failure::of(&error))?;
         print!("{text}");
     } else {
         println!("{document:#}");
@@ -136,69 +187,25 @@ pub(crate) fn print_document(document: &Value, output: Output) -> Result<(), Fai
     Ok(())
 }
 
+/// Prints one document of many that come one after another: JSON a line, YAML apart.
+pub(crate) fn print_watched(document: &Value, output: Output) -> Result<(), Failure> {
+    if output == Output::Yaml {
+        println!("---");
+        return print_document(document, output);
+    }
+    println!("{document}");
+    Ok(())
+}
+
 async fn names(remote: &Remote, targets: &[Target], selections: &[Selection]) -> Result<(), Failure> {
-    for (target, selection) in targets.iter().zip(selections) {
+    for selection in selections {
         let listing = remote.client.list(selection).await?;
-        if let (Target::Object(key), true) = (target, listing.items.is_empty()) {
-            return Err(orion_model::ClientError::NotFound(key.clone()).into());
+        if listing.items.is_empty() {
+            missing(targets, selections, selection)?;
         }
         for item in &listing.items {
             println!("{}/{}", selection.kind.names().singular, text(item, "/metadata/name"));
         }
     }
     Ok(())
-}
-
-async fn watch(remote: &Remote, get: &cli::Get, selection: &Selection) -> Result<(), Failure> {
-    let style = Style::of_stdout();
-    let mut events = std::pin::pin!(remote.client.watch(selection.clone(), None));
-    while let Some(event) = events.next().await {
-        let (object, gone) = match event {
-            Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => (object, false),
-            Ok(WatchEvent::Deleted(object)) => (object, true),
-            Ok(WatchEvent::Synced) => continue,
-            Err(error) if error.is_retryable() => {
-                eprintln!("{error}; trying again");
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        match get.output {
-            Output::Json => println!("{object}"),
-            Output::Yaml => {
-                println!("---");
-                print_document(&object, Output::Yaml)?;
-            }
-            Output::Name => println!("{}/{}", selection.kind.names().singular, text(&object, "/metadata/name")),
-            Output::Table | Output::Wide => print_line(remote, get, selection, style, &object, gone).await?,
-        }
-    }
-    Ok(())
-}
-
-/// One changed object as a row of its kind's table; the heading comes with each, since rows may differ in width.
-async fn print_line(
-    remote: &Remote,
-    get: &cli::Get,
-    selection: &Selection,
-    style: Style,
-    object: &Value,
-    gone: bool,
-) -> Result<(), Failure> {
-    let name = text(object, "/metadata/name");
-    let key = orion_model::ObjectKey::new(selection.kind.clone(), text(object, "/metadata/namespace"), name.as_str());
-    if gone {
-        println!("{name}  gone");
-        return Ok(());
-    }
-    match remote.client.get_table(&key).await {
-        Ok(table) => {
-            let shown = render(style, &table, get, None);
-            println!("{}", shown.lines().nth(1).unwrap_or_default());
-            Ok(())
-        }
-        // It has gone meanwhile; its deletion is on the way.
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -1,49 +1,88 @@
 //! `orion validate`: everything that can be said of a file without a server.
 
-use orion_model::Issue;
-use orion_types::config::{self, OrionConfig, unsupported};
+use orion_model::{Issue, Registry, object::Raw};
+use orion_types::{
+    config::{self, OrionConfig, unsupported},
+    suggest::did_you_mean,
+};
+use serde_json::Value;
 
 use crate::{
-    cli,
-    config_files::{self, Document},
+    cli::{self, Global},
+    config_files::{self, Document, Item},
     failure::Failure,
-    style::{Style, Tone, columns},
+    issues::{self, Severity, counted},
+    remote::text,
+    style::Style,
+    table::columns,
 };
 
 /// Checks files, or lists what has no effect yet.
-pub(crate) fn run(validate: &cli::Validate) -> Result<(), Failure> {
+pub(crate) fn run(global: &Global, validate: &cli::Validate) -> Result<(), Failure> {
     if validate.unsupported {
         print_unsupported();
         return Ok(());
     }
-    let document = config_files::load(&validate.files)?;
-    let options = config::Options { strict: validate.files.strict, ..config::Options::default() };
-    match OrionConfig::parse(&document.text, config::Format::Auto, &options) {
-        Ok(parsed) => {
-            print_issues(&document, &parsed.warnings, "warning", Tone::Notice);
-            println!("{} is valid", document.source());
+    let shown = config_files::named_or_default(&validate.files.files)?;
+    let shown: Vec<_> = shown.iter().map(|path| config_files::shown(path)).collect();
+    let items = config_files::load(&validate.files, global.namespace.as_deref())?;
+    match errors_of(&items, validate.files.strict) {
+        0 => {
+            println!("{} is valid", shown.join(" + "));
             Ok(())
         }
+        errors => Err(Failure::refused(format!("{} is not valid: {}", shown.join(" + "), counted(errors)))),
+    }
+}
+
+/// Prints what is wrong with files or worth a look, and returns how many errors there are.
+pub(crate) fn errors_of(items: &[Item], strict: bool) -> usize {
+    let registry = Registry::new().with_all::<orion_types::Kinds>();
+    let errors = items.iter().map(|item| match item {
+        Item::Config(document) => config_errors(document, strict),
+        Item::Object(object) => object_errors(&registry, object),
+    });
+    errors.sum()
+}
+
+fn config_errors(document: &Document, strict: bool) -> usize {
+    // The files that envFrom names are the CLI's to read.
+    let options = config::Options { strict, env_files: true, ..config::Options::default() };
+    match OrionConfig::parse(&document.text, config::Format::Auto, &options) {
+        Ok(parsed) => {
+            issues::print_of(document, &parsed.warnings, Severity::Warning);
+            0
+        }
         Err(issues) => {
-            print_issues(&document, &issues, "error", Tone::Bad);
-            Err(Failure::refused(format!("{} is not valid: {}", document.source(), counted(issues.len()))))
+            issues::print_of(document, &issues, Severity::Error);
+            issues.len()
         }
     }
 }
 
-/// One line for each issue: the file, the place, the path, what is wrong.
-pub(crate) fn print_issues(document: &Document, issues: &[Issue], word: &str, tone: Tone) {
-    let style = Style::of_stdout();
-    for issue in issues {
-        let place = issue.place.as_ref().filter(|_| document.media_type == "application/yaml");
-        let place = place.map_or(String::new(), |place| format!(":{}:{}", place.line, place.column));
-        let path = if issue.path.is_empty() { String::new() } else { format!("{}: ", issue.path) };
-        eprintln!("{}{place}: {}: {path}{}", document.source(), style.paint(word, tone), issue.message);
-    }
-}
-
-fn counted(errors: usize) -> String {
-    if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") }
+/// An object of another kind, checked by its kind's rules where this program knows it.
+fn object_errors(registry: &Registry, object: &Value) -> usize {
+    let kind = text(object, "/kind");
+    let name = format!("{} {}", kind.to_lowercase(), text(object, "/metadata/name"));
+    let api_version = text(object, "/apiVersion");
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let issues = match registry.named(group, &kind) {
+        Some(definition) => match Raw::from_value(definition.kind.clone(), object.clone()) {
+            Ok(raw) => definition.issues(&raw, None),
+            Err(error) => vec![Issue::at("", error.to_string())],
+        },
+        // A server may have kinds that this program does not know.
+        None if !group.is_empty() && group != "orion" => {
+            eprintln!("{name}: {api_version} is the server's to check: `orion apply --dry-run`");
+            Vec::new()
+        }
+        None => {
+            let known = ["Config"].into_iter().chain(registry.iter().map(|definition| definition.kind.name()));
+            vec![Issue::at("kind", format!("{kind:?} is no kind of orion/v1{}", did_you_mean(&kind, known)))]
+        }
+    };
+    issues::print(&name, issues.iter().map(|issue| (None, issue)), Severity::Error);
+    issues.len()
 }
 
 fn print_unsupported() {

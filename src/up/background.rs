@@ -9,29 +9,53 @@ use std::{
 };
 
 use orion_agent::process::Identity;
-use orion_http::HttpClient;
+use serde::{Deserialize, Serialize};
 
-use crate::{cli, endpoint::ENDPOINT_FILE, failure::Failure};
+use crate::{config_files::is_stdin, data_dir, failure::Failure};
 
 /// The file that says which process is the `orion up` of a data directory.
-pub(crate) const UP_FILE: &str = "up.json";
+const UP_FILE: &str = "up.json";
 /// What the background process writes.
 const LOG_FILE: &str = "up.log";
-/// How long it may take to serve.
+/// How long it may take to serve and to apply.
 const START_WITHIN: Duration = Duration::from_secs(60);
+/// Between two looks whether it has.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Who runs here.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    #[serde(flatten)]
+    process: Identity,
+    /// Whether the files have been applied.
+    #[serde(default)]
+    applied: bool,
+}
 
 /// A note that this process is the `orion up` of a data directory; gone when it is dropped.
 pub(crate) struct Running {
     path: PathBuf,
+    note: Note,
 }
 
 impl Running {
     /// Writes the note.
     pub(crate) fn note(data_dir: &Path) -> Result<Self, Failure> {
-        let path = data_dir.join(UP_FILE);
-        let identity = Identity::current()?;
-        fs::write(&path, serde_json::to_vec(&identity).unwrap_or_default())?;
-        Ok(Self { path })
+        let note = Note { process: Identity::current()?, applied: false };
+        let running = Self { path: data_dir.join(UP_FILE), note };
+        running.write()?;
+        Ok(running)
+    }
+
+    /// Notes that the files have been applied.
+    pub(crate) fn applied(&mut self) -> Result<(), Failure> {
+        self.note.applied = true;
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        let text = serde_json::to_vec(&self.note).map_err(|error| Failure::of(&error))?;
+        fs::write(&self.path, text).map_err(|error| Failure::refused(format!("{}: {error}", self.path.display())))
     }
 }
 
@@ -44,55 +68,49 @@ impl Drop for Running {
 
 /// Who the note names, if that very process still runs.
 pub(crate) fn noted(data_dir: &Path) -> Option<Identity> {
-    let bytes = fs::read(data_dir.join(UP_FILE)).ok()?;
-    let identity: Identity = serde_json::from_slice(&bytes).ok()?;
-    let handle = identity.open().ok()??;
-    (!handle.has_ended()).then_some(identity)
+    read(data_dir).map(|note| note.process)
 }
 
-/// Starts the same `up` in a session of its own and returns when it serves.
-pub(crate) async fn start(up: &cli::Up, files: &[PathBuf], data_dir: &Path) -> Result<(), Failure> {
-    if let Some(running) = noted(data_dir) {
-        return Err(Failure::refused(format!(
-            "`orion up` runs here already (pid {}); `orion down` ends it",
-            running.pid
-        )));
-    }
-    fs::create_dir_all(data_dir)?;
+fn read(data_dir: &Path) -> Option<Note> {
+    let bytes = fs::read(data_dir.join(UP_FILE)).ok()?;
+    let note: Note = serde_json::from_slice(&bytes).ok()?;
+    let handle = note.process.open().ok()??;
+    (!handle.has_ended()).then_some(note)
+}
+
+/// Starts the same `up` in a session of its own and returns when it has applied its files.
+pub(crate) async fn start(files: &[PathBuf], data_dir: &Path) -> Result<(), Failure> {
+    data_dir::make(data_dir)?;
     let log_path = data_dir.join(LOG_FILE);
-    let log = fs::File::create(&log_path)?;
+    let log = fs::File::create(&log_path).map_err(|error| data_dir::unusable(data_dir, &error))?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("up").arg("--port").arg(up.port.to_string()).arg("--data-dir").arg(data_dir);
-    for file in files {
-        command.arg("-f").arg(file);
-    }
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+    command.args(std::env::args_os().skip(1)).arg("--detached");
+    let stdin = if files.iter().any(|file| is_stdin(file)) { Stdio::inherit() } else { Stdio::null() };
+    command.stdin(stdin).stdout(log.try_clone()?).stderr(log).process_group(0);
     let mut child = command.spawn()?;
-    let serving = async {
+    let pid = child.id();
+    let applied = async {
         loop {
             if let Some(status) = child.try_wait()? {
-                let said = fs::read_to_string(&log_path).unwrap_or_default();
-                return Err(Failure::refused(format!("it ended at once ({status}):\n{said}")));
+                return Err(Failure::refused(format!("it has ended ({status}); see {}", log_path.display())));
             }
-            if noted(data_dir).is_some()
-                && let Ok(url) = fs::read_to_string(data_dir.join(ENDPOINT_FILE))
-                && let Ok(client) = HttpClient::new(url.trim(), None)
-                && client.health().await.is_ok()
-            {
-                return Ok(url.trim().to_owned());
+            if read(data_dir).is_some_and(|note| note.applied) {
+                return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LOOK).await;
         }
     };
-    match tokio::time::timeout(START_WITHIN, serving).await {
-        Ok(Ok(url)) => {
-            println!("orion server listening on {url}");
-            println!("it runs in the background, logging to {}; `orion down` ends it", log_path.display());
-            Ok(())
-        }
-        Ok(Err(failure)) => Err(failure),
-        Err(_) => {
-            Err(Failure::refused(format!("it does not serve after {START_WITHIN:?}; see {}", log_path.display())))
-        }
+    let within = START_WITHIN.as_secs();
+    let applied = tokio::time::timeout(START_WITHIN, applied).await.unwrap_or_else(|_| {
+        Err(Failure::refused(format!("it has not started within {within} s; see {}", log_path.display())))
+    });
+    // What it has said so far is what a person would have read in the foreground.
+    let said = fs::read_to_string(&log_path).unwrap_or_default();
+    if let Err(failure) = applied {
+        eprint!("{said}");
+        return Err(failure);
     }
+    print!("{said}");
+    println!("it runs in the background (pid {pid}), logging to {}; `orion down` ends it", log_path.display());
+    Ok(())
 }

@@ -17,9 +17,9 @@ pub mod rules;
 pub mod run;
 pub mod schedule;
 pub mod service;
+pub mod suggest;
 
 mod scalar;
-mod suggest;
 
 pub use applied::Config;
 pub use config::OrionConfig;

@@ -9,7 +9,7 @@ const LIKE_BEGINNING: f64 = 0.88;
 const MAX_COMPARED: usize = 64;
 
 /// The known word nearest to this one, if one is near at all.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > MAX_COMPARED {
         return None;
     }
@@ -25,7 +25,7 @@ fn likeness(word: &str, known: &str) -> Option<f64> {
 }
 
 /// `; did you mean "…"?`, or nothing.
-pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known).map(|known| format!("; did you mean {known:?}?")).unwrap_or_default()
 }
 
