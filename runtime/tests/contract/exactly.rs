@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use orion_model::{Key, Object, Whole};
-use orion_runtime::{Action, Batch, CommitError, Controller, Lister, Reconciler, Result, Run, Select};
+use orion_runtime::{Action, Batch, CommitError, Controller, End, Lister, Reconciler, Result, Run, Select};
 
 use crate::world::{Probe, Running, Site, World, eventually, probe, quiet, site, site_key};
 
@@ -129,7 +129,7 @@ async fn k11_a_name_that_another_holds_is_an_error_that_says_whose_and_nothing_i
 #[tokio::test(start_paused = true)]
 async fn k11_a_wanted_child_that_is_being_deleted_is_left_to_go_and_made_anew() {
     let world = World::new().await;
-    let (_running, _) = start(&world).await;
+    let (running, _) = start(&world).await;
     world.direct.create(&site("a", &["eu"])).await.expect("it is new");
     eventually("it is made", || async { probes(&world).await.len() == 1 }).await;
     let made = probes(&world).await.remove(0);
@@ -140,6 +140,8 @@ async fn k11_a_wanted_child_that_is_being_deleted_is_left_to_go_and_made_anew() 
     quiet().await;
     let dying = probes(&world).await.remove(0);
     assert_eq!((dying.uid(), dying.spec.target.as_str()), (made.uid(), "https://a"));
+    let last = running.handle.why_of(&site_key("a"))[0].last.clone().expect("it ran");
+    assert_eq!(last.end, End::Done, "nothing is wrong with that");
     let off = serde_json::json!({"metadata": {"finalizers": null}});
     world.direct.merge(&dying.key(), off).await.expect("its finalizer comes off");
     eventually("it is made anew", || async { probes(&world).await.first().is_some_and(|p| p.uid() != made.uid()) })
