@@ -419,14 +419,15 @@ impl Worker {
     }
 
     async fn ended(&mut self, end: End) {
-        let (exit, at) = translate::end(end);
+        let (exit, started, at) = translate::end(end);
+        // A process may end before this agent has seen it run.
+        self.started_at = self.started_at.or(started);
         let up = self.started_at.map_or(Duration::ZERO, |since| at.unwrap_or_else(now).since(since));
         self.process_ended(exit, up).await;
     }
 
     /// The process is gone, or could not be started.
     async fn process_ended(&mut self, exit: Exit, up: Duration) {
-        self.started_at = None;
         self.last_exit = Some(exit.clone());
         if self.record.stop.is_some() {
             return self.finish("stopped", Some(exit)).await;
@@ -435,6 +436,7 @@ impl Worker {
             let state = if exit.reason == translate::START_ERROR { "failed" } else { "exited" };
             return self.finish(state, Some(exit)).await;
         }
+        self.started_at = None;
         self.forget_attempt().await;
         if self.ending {
             self.state = State::Over;

@@ -68,18 +68,19 @@ pub(super) fn ports(definition: &Definition) -> BTreeMap<String, u16> {
         .collect()
 }
 
-/// How an attempt ended, and when.
-pub(super) fn end(end: End) -> (Exit, Option<Timestamp>) {
+/// How an attempt ended, when it had started, and when it ended.
+pub(super) fn end(end: End) -> (Exit, Option<Timestamp>, Option<Timestamp>) {
     match end {
         End::Exited(exit) => {
             let at = Timestamp::from_millis(exit.at.as_millisecond());
-            (exited(&exit, at), Some(at))
+            let started = exit.started.map(|started| Timestamp::from_millis(started.as_millisecond()));
+            (exited(&exit, at), started, Some(at))
         }
         End::NeverStarted(Some(failure)) => {
-            (never_started(failure.message.clone(), !failure.kind.is_retryable()), None)
+            (never_started(failure.message.clone(), !failure.kind.is_retryable()), None, None)
         }
         End::NeverStarted(None) => {
-            (never_started("the agent ended before the process was started".into(), false), None)
+            (never_started("the agent ended before the process was started".into(), false), None, None)
         }
         End::Lost(lost) => {
             let mut message = "its shim or its machine went away, and the process with it".to_owned();
@@ -88,7 +89,7 @@ pub(super) fn end(end: End) -> (Exit, Option<Timestamp>) {
             }
             let (code, signal) =
                 lost.exit.map_or((None, None), |exit| (exit.code, exit.signal.map(|signal| signal.to_string())));
-            (Exit { code, signal, reason: "ShimLost".into(), message, at: None, permanent: false }, None)
+            (Exit { code, signal, reason: "ShimLost".into(), message, at: None, permanent: false }, None, None)
         }
     }
 }

@@ -200,6 +200,7 @@ impl Ending {
         let exit = Exit {
             code: status.exit_status(),
             signal: status.terminating_signal().and_then(Signal::from_number),
+            started: None,
             at: Timestamp::now(),
             stopped: self.stop_asked,
             dropped_lines: 0,

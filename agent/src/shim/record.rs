@@ -377,8 +377,8 @@ mod tests {
         locked.begin(id(1), "n".into()).expect("writes");
         let (own, _) = OwnRecord::take(locked.share().expect("dup"), &files, 1).expect("takes");
         assert_eq!(files.read_exit(1).expect("reads"), None);
-        let exit =
-            Exit { code: Some(3), signal: None, at: jiff::Timestamp::UNIX_EPOCH, stopped: false, dropped_lines: 2 };
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let exit = Exit { code: Some(3), signal: None, started: Some(at), at, stopped: false, dropped_lines: 2 };
         own.write_exit(&exit).expect("writes");
         assert_eq!(files.read_exit(1).expect("reads"), Some(exit));
         assert_eq!(

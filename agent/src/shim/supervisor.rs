@@ -328,7 +328,8 @@ impl Supervisor {
 
     /// The exit is on disk before it is told, and the socket is gone before the lock is.
     fn finish(mut self, exit: Exit) -> io::Result<()> {
-        let exit = Exit { dropped_lines: self.log.dropped(), ..exit };
+        let started = self.snapshot.main.as_ref().map(|main| main.at);
+        let exit = Exit { started, dropped_lines: self.log.dropped(), ..exit };
         let written = self.record.write_exit(&exit);
         unlink_socket(&self.dir, &self.files);
         self.tell(&Reply::Exited { exit });

@@ -144,6 +144,9 @@ pub struct Exit {
     /// The signal that ended it.
     #[serde(default)]
     pub signal: Option<Signal>,
+    /// When the main process had started; unknown to shims of earlier builds.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
     /// When the main process ended.
     pub at: Timestamp,
     /// Whether a stop or kill had been asked for.

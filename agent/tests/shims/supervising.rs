@@ -327,6 +327,7 @@ async fn an_attempt_of_a_run_is_never_started_again() {
     once.once = true;
     session.launch("r", 1, once.clone()).await;
     let exited = session.status("r", "exited").await;
+    assert!(exited.started_at.is_some(), "a report of an end says when its process had started");
     assert_eq!(exited.exit.expect("it ended").code, Some(3));
     agent.end().await;
     drop(session);
