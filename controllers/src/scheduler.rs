@@ -31,14 +31,14 @@ use orion_types::{
 
 use self::{
     fleet::{Demand, Fleet},
-    plan::{Pending, Plan, Verdict, plan},
+    plan::{Judged, Pending, Verdict, plan},
 };
 use crate::{
     listers::{Listers, is_unbound},
     placed,
 };
 
-/// How many replicas one run judges at most: a commit has its bounds, and the next run goes on.
+/// How many verdicts one run writes at most: a commit has its bounds, and the next run goes on.
 const A_RUN: usize = 500;
 
 /// Until the run that goes on.
@@ -66,16 +66,15 @@ impl Reconciler for SchedulerReconciler {
             return Ok(Action::Done);
         }
         waiting.sort_by(|a, b| turn(a).cmp(&turn(b)));
-        let more = waiting.len() > A_RUN;
-        let pending: Vec<_> = waiting.iter().take(A_RUN).filter_map(|replica| self.pending(replica, run)).collect();
+        let pending: Vec<_> = waiting.iter().filter_map(|replica| self.pending(replica, run)).collect();
         let mut fleet = self.fleet(run);
         let cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let plan = plan(&pending, &mut fleet, cursor);
-        run.commit(batch(&plan, &fleet, run)).await?;
+        let news = plan.news();
+        run.commit(batch(&news[..news.len().min(A_RUN)], &fleet, run)).await?;
+        let more = news.len() > A_RUN;
         *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = plan.cursor;
-        let bound = plan.verdicts.iter().any(|(_, verdict)| matches!(verdict, Verdict::Bound(_)));
-        // Those that were refused stand first again, so going on makes sense only while there is room for some.
-        Ok(if more && bound { Action::After(SOON) } else { Action::Done })
+        Ok(if more { Action::After(SOON) } else { Action::Done })
     }
 }
 
@@ -130,12 +129,12 @@ impl SchedulerReconciler {
     }
 }
 
-fn batch(plan: &Plan, fleet: &Fleet, run: &Run<()>) -> Batch {
+fn batch(news: &[&Judged], fleet: &Fleet, run: &Run<()>) -> Batch {
     let mut batch = Batch::new();
     for node in fleet.taken() {
         batch.unchanged(node);
     }
-    for (replica, verdict) in &plan.verdicts {
+    for Judged { replica, verdict } in news {
         let (status, reason, message) = match verdict {
             Verdict::Bound(node) => {
                 batch.edit(replica, |replica| replica.spec.node_name = Some(node.clone()));

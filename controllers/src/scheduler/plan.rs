@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orion_types::{Replica, service::Placement};
+use orion_types::{Replica, replica::PLACED, service::Placement};
 
 use super::{
     fleet::{Demand, Fleet, Room},
@@ -27,9 +27,15 @@ pub(super) enum Verdict {
     Refused { reason: &'static str, message: String },
 }
 
+/// A replica and what became of it.
+pub(super) struct Judged {
+    pub(super) replica: Arc<Replica>,
+    pub(super) verdict: Verdict,
+}
+
 /// What became of all.
 pub(super) struct Plan {
-    pub(super) verdicts: Vec<(Arc<Replica>, Verdict)>,
+    pub(super) verdicts: Vec<Judged>,
     /// The node taken last.
     pub(super) cursor: String,
 }
@@ -51,9 +57,26 @@ pub(super) fn plan(pending: &[Pending], fleet: &mut Fleet, mut cursor: String) -
             },
             None => Verdict::Refused { reason: placed::NO_NODE, message: "its template is not known yet".to_owned() },
         };
-        verdicts.push((one.replica.clone(), verdict));
+        verdicts.push(Judged { replica: one.replica.clone(), verdict });
     }
     Plan { verdicts, cursor }
+}
+
+impl Plan {
+    /// What is not written yet: the bindings, and then the refusals that are not said already, so that those who have
+    /// no room never keep others from theirs.
+    pub(super) fn news(&self) -> Vec<&Judged> {
+        let bound = self.verdicts.iter().filter(|judged| matches!(judged.verdict, Verdict::Bound(_)));
+        bound.chain(self.verdicts.iter().filter(|judged| judged.is_refused_anew())).collect()
+    }
+}
+
+impl Judged {
+    fn is_refused_anew(&self) -> bool {
+        let Verdict::Refused { reason, message } = &self.verdict else { return false };
+        let said = self.replica.status.conditions.get(PLACED);
+        said.is_none_or(|said| said.reason != *reason || said.message != *message)
+    }
 }
 
 /// The best node; among equals the next one after that taken last.

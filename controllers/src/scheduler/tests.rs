@@ -54,7 +54,7 @@ fn where_to(pending: &[Pending], nodes: &[Arc<Node>], cursor: &str) -> Vec<Strin
         Verdict::Bound(node) => node,
         Verdict::Refused { message, .. } => message,
     };
-    plan.verdicts.into_iter().map(|(_, verdict)| text(verdict)).collect()
+    plan.verdicts.into_iter().map(|judged| text(judged.verdict)).collect()
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn what_is_held_counts_and_copies_of_one_service_keep_apart() {
     let held = replica("web", 0, &json!({}));
     fleet.hold("node-1", &held, &Demand::of(&held, &[]));
     let plan = plan(&bare("web", 1), &mut fleet, "node-2".to_owned());
-    assert_eq!(plan.verdicts[0].1, Verdict::Bound("node-2".into()));
+    assert_eq!(plan.verdicts[0].verdict, Verdict::Bound("node-2".into()));
     assert_eq!(fleet.taken().map(|node| node.name()).collect::<Vec<_>>(), ["node-2"]);
 }
 
@@ -176,7 +176,7 @@ fn twenty_refusals_are_kept_and_the_others_counted() {
 fn the_reason_tells_lack_of_room_from_lack_of_nodes() {
     let reason = |pending: Pending, nodes: &[Arc<Node>]| {
         let plan = plan(&[pending], &mut Fleet::of(nodes), String::new());
-        match &plan.verdicts[0].1 {
+        match &plan.verdicts[0].verdict {
             Verdict::Refused { reason, .. } => *reason,
             Verdict::Bound(node) => panic!("bound to {node}"),
         }
@@ -202,4 +202,26 @@ fn a_thousand_replicas_are_placed_over_a_hundred_nodes_within_a_second_and_evenl
     let on = |node: &str| placed.iter().filter(|placed| placed.as_str() == node).count();
     assert!(nodes.iter().all(|node| on(node.name()) == 10));
     assert!(took.as_millis() < 1000, "{took:?}");
+}
+
+#[test]
+fn those_without_room_keep_nobody_from_theirs_and_are_told_once() {
+    let nodes = [sized("node-1", json!({"memory": 600}))];
+    let mut big: Vec<_> = (0..3).map(|index| pending("big", index, json!({"memory": 700}), &json!([]))).collect();
+    let plan_of = |pending: &[Pending]| plan(pending, &mut Fleet::of(&nodes), String::new());
+    let Verdict::Refused { reason, message } = &plan_of(&big).verdicts[0].verdict else { panic!("it does not fit") };
+    for told in &mut big[..2] {
+        Arc::make_mut(&mut told.replica).status.conditions.set(orion_model::Condition {
+            kind: PLACED.into(),
+            status: ConditionStatus::False,
+            reason: (*reason).to_owned(),
+            message: message.clone(),
+            last_transition_time: Timestamp::UNIX_EPOCH,
+            observed_generation: None,
+        });
+    }
+    big.push(pending("web", 0, json!({"memory": 512}), &json!([])));
+    let plan = plan_of(&big);
+    let news: Vec<_> = plan.news().iter().map(|judged| judged.replica.name().to_owned()).collect();
+    assert_eq!(news, ["web-0-x7k2p", "big-2-x7k2p"]);
 }

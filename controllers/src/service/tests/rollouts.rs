@@ -49,6 +49,20 @@ fn a_surge_copy_shares_the_index_of_the_one_it_replaces() {
 }
 
 #[test]
+fn the_old_copy_whose_successor_is_available_goes_first() {
+    let mut world = World::settled(3, 4);
+    world.deploy("good-2");
+    for index in 0..3 {
+        let old = world.names(|replica| replica.spec.index == index && replica.is_ready());
+        while world.stop_reason(&old[0]).is_none() {
+            let stopped = world.names(|replica| replica.spec.index > index && replica.is_stop_wished());
+            assert!(stopped.is_empty(), "before {index}: {stopped:?}");
+            world.second();
+        }
+    }
+}
+
+#[test]
 fn a_new_replica_counts_only_after_min_ready() {
     let mut world = World::settled(1, 2);
     world.service.spec.update.min_ready = Duration::from_secs(20);
