@@ -80,6 +80,12 @@ pub enum AgentError {
     /// A server's address is none.
     #[error("{0:?} is no server's address: http://HOST:PORT or ws://HOST:PORT/ws")]
     Address(String),
+    /// Processes that were to end with the agent have not.
+    #[error("{left} processes have not ended within {} s; they are left to the next agent", END_ALL.as_secs())]
+    NotEnded {
+        /// How many.
+        left: usize,
+    },
     /// A newer start of this agent has taken over.
     #[error("a newer start of this agent has taken over: {0}")]
     Superseded(String),
@@ -133,10 +139,16 @@ impl Agent {
         Ok(Self { options, context, supervisor, addresses, instance_id, _lock: lock })
     }
 
+    /// How many processes that an earlier agent left running it has taken up.
+    pub fn taken_up(&self) -> usize {
+        self.supervisor.taken_up()
+    }
+
     /// Serves until `shutdown`; with `stop_all` the processes end then, and at once on `kill`; without it they run on.
     ///
     /// # Errors
-    /// [`AgentError::Superseded`] when a newer start of this agent has taken over.
+    /// [`AgentError::Superseded`] when a newer start of this agent has taken over; [`AgentError::NotEnded`] when
+    /// processes that were to end with it have not.
     pub async fn run(mut self, shutdown: CancellationToken, kill: CancellationToken) -> Result<(), AgentError> {
         let killing = self.context.kill.clone();
         let killer = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -144,9 +156,9 @@ impl Agent {
             killing.cancel();
         }));
         let sweeper = AbortOnDropHandle::new(tokio::spawn(sweep_logs(self.context.ledger.clone())));
-        let ended = self.connect_for_ever(&shutdown).await;
+        let mut ended = self.connect_for_ever(&shutdown).await;
         if shutdown.is_cancelled() && self.options.stop_all {
-            self.end_all().await;
+            ended = ended.and(self.end_all().await);
         }
         drop((sweeper, killer));
         self.supervisor.close().await;
@@ -233,11 +245,10 @@ impl Agent {
     }
 
     /// Ends what still runs, also where no server could be told.
-    async fn end_all(&mut self) {
+    async fn end_all(&mut self) -> Result<(), AgentError> {
         self.supervisor.end_all().await;
-        if tokio::time::timeout(END_ALL, self.supervisor.all_ended()).await.is_err() {
-            tracing::error!("some processes have not ended; they are left to the next agent");
-        }
+        let ended = tokio::time::timeout(END_ALL, self.supervisor.all_ended()).await;
+        ended.map_err(|_| AgentError::NotEnded { left: self.supervisor.left() })
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) struct Supervisor {
     ending: bool,
     replicas: BTreeMap<Uid, Entry>,
     tasks: TaskTracker,
+    taken_up: usize,
     session: Session,
 }
 
@@ -58,6 +59,7 @@ impl Supervisor {
             identity,
             adopt,
             ending: false,
+            taken_up: 0,
             replicas: BTreeMap::new(),
             tasks,
             session: Session::default(),
@@ -73,6 +75,7 @@ impl Supervisor {
                 }
             }
         }
+        supervisor.taken_up = live.len();
         for record in supervisor.context.ledger.records()? {
             let ends = ended.remove(&record.uid).unwrap_or_default();
             let end = supervisor.last_end(&record, ends).await;
@@ -108,6 +111,16 @@ impl Supervisor {
         let (handle, worker) = Worker::new(self.context.clone(), record, found);
         self.tasks.spawn(worker.run());
         self.replicas.insert(uid, Entry { handle, spec_version, replica_id, held });
+    }
+
+    /// How many processes of an earlier agent were still running.
+    pub(crate) fn taken_up(&self) -> usize {
+        self.taken_up
+    }
+
+    /// How many replicas still have a task, after [`end_all`](Self::end_all): those whose processes have not ended.
+    pub(crate) fn left(&self) -> usize {
+        self.tasks.len()
     }
 
     /// Who this agent is.

@@ -64,7 +64,7 @@ pub const UNSUPPORTED: &[Unsupported] = &[
     of(EntryKind::Workload, "hooks.afterDeploy", NO_HOOK),
     of(EntryKind::Workload, "hooks.onFailure", NO_HOOK),
     of(EntryKind::Workload, "hooks.beforeStop", NO_HOOK),
-    values(EntryKind::Workload, "dependencies[].condition", &["ready", "completed"], "it is taken as `started` yet"),
+    values(EntryKind::Workload, "dependencies[].condition", &["ready", "completed"], "it is taken as `started`"),
     values(EntryKind::Service, "replicas", &["eachNode"], "it is not built yet: no replica is made"),
     values(EntryKind::Service, "autoscaling.enabled", &["true"], "autoscaling is not built yet: replicas stay as said"),
     values(EntryKind::Service, "serverless.enabled", &["true"], "it runs all the time yet, unless its trigger is cron"),
