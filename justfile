@@ -27,6 +27,7 @@ deny:
 
 # Measurements beside the machine's own limits (release build).
 bench:
+    cargo build --release --bins -p orion-manager -p orion-benches
     cargo run --release -p orion-benches
 
 # What the project's server runs on each submission.
