@@ -52,7 +52,10 @@ fn a_failing_version(command: &str, reason: &str) {
 
     world.write("orion.yaml", &config("sleep 200000"));
     world.orion(&server, &["apply", "--wait"]).ok();
-    assert_ne!(world.counts("web", 1).expect("the good version runs"), old);
+    eventually("only the good version runs", SOON, || match world.counts("web", 1)? {
+        now if now == old => Err(format!("{now:?}")),
+        _ => Ok(()),
+    });
     let status = api.object("services", "web")["status"].clone();
     assert!(status["failed"] != status["current"] && status["stable"] == status["current"], "{status:#}");
     world.end([agent, server.daemon]);
@@ -120,7 +123,10 @@ spec:
 
     let before = world.pids_of("web");
     world.orion(&server, &["restart", "web", "--wait"]).ok();
-    assert!(world.pids_of("web").iter().all(|pid| !before.contains(pid)), "restart replaces all");
+    eventually("restart replaces all", SOON, || {
+        let now = world.counts("web", 3)?;
+        if now.iter().all(|pid| !before.contains(pid)) { Ok(()) } else { Err(format!("{now:?}")) }
+    });
     world.end([agent, server.daemon]);
 }
 
