@@ -1,6 +1,6 @@
 //! What is to be done about a service: a pure function of the objects and the time.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use orion_model::{Object, Timestamp};
 use orion_types::{
@@ -26,6 +26,9 @@ use crate::{
 
 /// How many replicas one run starts at most: a commit has its bounds, and the next run goes on.
 const STARTS_A_RUN: usize = 500;
+
+/// Within this time the scheduler has seen that a replica has ended.
+const SCHEDULED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a plan is made from.
 pub(crate) struct Input<'a> {
@@ -133,7 +136,7 @@ fn is_unborn(census: &Census, stable: Option<&String>) -> bool {
 fn steps(input: &Input<'_>, census: &Census, course: &Course, desired: u32, waits: bool, wake: &mut Wake) -> Steps {
     let update = &input.service.spec.update;
     let held = course.goes_back() && !update.auto_rollback;
-    let block = if course.is_settled() || held { None } else { block(input, census, course.target()) };
+    let block = if course.is_settled() || held { None } else { block(input, census, course.target(), wake) };
     let reason = match course.is_settled() {
         _ if course.goes_back() => StopReason::RolledBack,
         // Nothing is rolled out, so an older revision can only have come back with its node.
@@ -165,7 +168,7 @@ fn steps(input: &Input<'_>, census: &Census, course: &Course, desired: u32, wait
 }
 
 /// Why a new replica cannot stand beside the old: by the spec alone, or because the scheduler found no room for it.
-fn block(input: &Input<'_>, census: &Census, target: &str) -> Option<Block> {
+fn block(input: &Input<'_>, census: &Census, target: &str, wake: &mut Wake) -> Option<Block> {
     let spec = &input.service.spec;
     let usable: Vec<String> = input
         .nodes
@@ -180,8 +183,9 @@ fn block(input: &Input<'_>, census: &Census, target: &str) -> Option<Block> {
         }
         None => {}
     }
-    // What is on its way out may be all the room that is needed.
-    if !census.stopping.is_empty() {
+    // What is on its way out may be all the room that is needed, and what is on its way up soon lets an old one go.
+    let on_its_way = |copy: &Copy| copy.is_of(target) && copy.replica.is_placed() && !copy.available;
+    if !census.stopping.is_empty() || census.live.iter().any(on_its_way) || has_just_freed(census, input.now, wake) {
         return None;
     }
     let has_old = |index| census.live.iter().any(|copy| !copy.is_of(target) && copy.index() == index);
@@ -189,6 +193,18 @@ fn block(input: &Input<'_>, census: &Census, target: &str) -> Option<Block> {
     let surge = census.live.iter().find(waiting)?;
     let refusal = surge.replica.status.conditions.get(orion_types::replica::PLACED)?;
     Some(Block { reason: refusal.message.clone(), nodes: Some(usable) })
+}
+
+/// Whether a replica has ended so lately that the scheduler may not have given its room away yet.
+fn has_just_freed(census: &Census, now: Timestamp, wake: &mut Wake) -> bool {
+    let ended = |replica: &Arc<Replica>| match retirement::due(replica) {
+        Some(_) => Some(now),
+        None => labels::time(&replica.metadata.annotations, labels::FINISHED_AT),
+    };
+    let until = census.finished.iter().filter_map(ended).max().map(|at| at.after(SCHEDULED_WITHIN));
+    let Some(until) = until.filter(|until| *until > now) else { return false };
+    wake.at(until);
+    true
 }
 
 fn surge_notice(steps: &Steps) -> Option<Notice> {

@@ -158,7 +158,8 @@ impl Step<'_> {
     fn stop_first(&mut self, reason: StopReason) {
         let Some(block) = &self.goal.block else { return };
         let available = count(self.live.iter().filter(|copy| copy.available).count());
-        if available < self.goal.desired {
+        // What this step stops already makes room too.
+        if available < self.goal.desired || !self.steps.stops.is_empty() {
             return;
         }
         let opens_room = |copy: &Copy| match (&block.nodes, &copy.replica.spec.node_name) {

@@ -296,6 +296,12 @@ impl World {
         self.replicas[name].spec.stop.as_ref().map(|stop| stop.reason.as_str())
     }
 
+    /// How often a replica's process has ended.
+    pub(super) fn exits(&self, name: &str) -> u32 {
+        let observed = self.replicas[name].status.observed.as_ref();
+        observed.map_or(0, |observed| observed.restarts + u32::from(observed.state == ProcessState::Backoff))
+    }
+
     /// The replica's node is given up.
     pub(super) fn lose(&mut self, name: &str) {
         self.edit(name, |replica| replica.status.disposition = Disposition::Lost);
