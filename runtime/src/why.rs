@@ -213,7 +213,6 @@ impl<K: ReconcileKey> Records<K> {
         keys
     }
 
-
     /// What is known of a key beside the queue's state.
     pub(crate) fn why(&self, key: &K, controller: &str) -> Option<Why> {
         let records = self.lock();
