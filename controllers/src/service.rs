@@ -4,6 +4,7 @@
 //! service, revisions, replicas, nodes, now ──► plan (pure) ──► one commit
 //!                                               ├ census       what each replica still means
 //!                                               ├ course       which revision it is on the way to
+//!                                               ├ surge        whether new can stand beside old
 //!                                               ├ rollout      one step within the bounds
 //!                                               └ conditions   what is said of it
 //! ```
@@ -13,6 +14,7 @@ mod conditions;
 mod course;
 mod plan;
 mod rollout;
+mod surge;
 mod trouble;
 
 #[cfg(test)]

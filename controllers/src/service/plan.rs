@@ -1,34 +1,31 @@
 //! What is to be done about a service: a pure function of the objects and the time.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use orion_model::{Object, Timestamp};
 use orion_types::{
     Node, Replica, Revision, Service,
-    change::{SurgeBlock, surge_block},
     process::template_hash,
     service::{Replicas, ServiceStatus},
 };
 
 use super::{
-    census::{Availability, Census, Copy},
+    census::{Availability, Census},
     conditions::Said,
     course::{Bearings, Course},
-    rollout::{Block, Goal, Steps, StopReason, step},
+    rollout::{Goal, Steps, StopReason, step},
+    surge,
 };
 use crate::{
     labels, names,
     notice::Notice,
-    placement, retention,
+    retention,
     retirement::{self, Finalizer},
     wake::Wake,
 };
 
 /// How many replicas one run starts at most: a commit has its bounds, and the next run goes on.
 const STARTS_A_RUN: usize = 500;
-
-/// Within this time the scheduler has seen that a replica has ended.
-const SCHEDULED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a plan is made from.
 pub(crate) struct Input<'a> {
@@ -104,7 +101,7 @@ pub(crate) fn plan(input: &Input<'_>) -> Plan {
         Bearings { service, current: current.clone(), stable, census: &census, desired, waits: waits.is_some(), now };
     let mut course = Course::set(bearings, &mut wake);
     let steps = steps(input, &census, &course, desired, waits.is_some(), &mut wake);
-    course.notices.extend(surge_notice(&steps));
+    course.notices.extend(surge::notice(&steps));
 
     let status = Said { service, census: &census, course: &course, desired, waits, now }.status();
     Plan {
@@ -136,7 +133,7 @@ fn is_unborn(census: &Census, stable: Option<&String>) -> bool {
 fn steps(input: &Input<'_>, census: &Census, course: &Course, desired: u32, waits: bool, wake: &mut Wake) -> Steps {
     let update = &input.service.spec.update;
     let held = course.goes_back() && !update.auto_rollback;
-    let block = if course.is_settled() || held { None } else { block(input, census, course.target(), wake) };
+    let block = if course.is_settled() || held { None } else { surge::block(input, census, course.target(), wake) };
     let reason = match course.is_settled() {
         _ if course.goes_back() => StopReason::RolledBack,
         // Nothing is rolled out, so an older revision can only have come back with its node.
@@ -165,51 +162,6 @@ fn steps(input: &Input<'_>, census: &Census, course: &Course, desired: u32, wait
         wake.at(input.now);
     }
     steps
-}
-
-/// Why a new replica cannot stand beside the old: by the spec alone, or because the scheduler found no room for it.
-fn block(input: &Input<'_>, census: &Census, target: &str, wake: &mut Wake) -> Option<Block> {
-    let spec = &input.service.spec;
-    let usable: Vec<String> = input
-        .nodes
-        .iter()
-        .filter(|node| placement::fits(node, &spec.placement))
-        .map(|node| node.name().to_owned())
-        .collect();
-    match surge_block(spec, super::census::count(usable.len())) {
-        Some(block @ SurgeBlock::Singleton) => return Some(Block { reason: block.to_string(), nodes: None }),
-        Some(block @ SurgeBlock::StaticPort { .. }) => {
-            return Some(Block { reason: block.to_string(), nodes: Some(usable) });
-        }
-        None => {}
-    }
-    // What is on its way out may be all the room that is needed, and what is on its way up soon lets an old one go.
-    let on_its_way = |copy: &Copy| copy.is_of(target) && copy.replica.is_placed() && !copy.available;
-    if !census.stopping.is_empty() || census.live.iter().any(on_its_way) || has_just_freed(census, input.now, wake) {
-        return None;
-    }
-    let has_old = |index| census.live.iter().any(|copy| !copy.is_of(target) && copy.index() == index);
-    let waiting = |copy: &&Copy| copy.is_of(target) && copy.has_no_room() && has_old(copy.index());
-    let surge = census.live.iter().find(waiting)?;
-    let refusal = surge.replica.status.conditions.get(orion_types::replica::PLACED)?;
-    Some(Block { reason: refusal.message.clone(), nodes: Some(usable) })
-}
-
-/// Whether a replica has ended so lately that the scheduler may not have given its room away yet.
-fn has_just_freed(census: &Census, now: Timestamp, wake: &mut Wake) -> bool {
-    let ended = |replica: &Arc<Replica>| match retirement::due(replica) {
-        Some(_) => Some(now),
-        None => labels::time(&replica.metadata.annotations, labels::FINISHED_AT),
-    };
-    let until = census.finished.iter().filter_map(ended).max().map(|at| at.after(SCHEDULED_WITHIN));
-    let Some(until) = until.filter(|until| *until > now) else { return false };
-    wake.at(until);
-    true
-}
-
-fn surge_notice(steps: &Steps) -> Option<Notice> {
-    let reason = steps.surge_impossible.as_ref()?;
-    Some(Notice::normal("SurgeImpossible", format!("one replica is stopped before its successor starts: {reason}")))
 }
 
 /// When the next replica may be started after hooks have refused some: each wait is twice the last, as for a process
