@@ -8,6 +8,7 @@
 //! A config that nothing is done to is sent as its text. Where a document came from one file, its places are kept, so
 //! that whatever is said of a field names its line.
 
+mod env_files;
 mod overlay;
 mod variables;
 
@@ -42,6 +43,8 @@ pub(crate) struct Document {
     pub(crate) media_type: &'static str,
     /// The namespace of all it holds.
     pub(crate) namespace: String,
+    /// What of it can be checked but not applied yet.
+    pub(crate) not_yet: Vec<Issue>,
     sources: Sources,
     /// The one document it came from, which knows where each field stands.
     written: Option<yaml::Document>,
@@ -69,8 +72,9 @@ impl Document {
 
     /// Where an issue's field stands in its file, where that is known.
     pub(crate) fn place(&self, issue: &Issue) -> Option<Place> {
-        issue.place?;
-        self.written.as_ref()?.nearest_place(yaml::Path::parse(&issue.path).segments())
+        // A path with a slash is an object's: it stands nowhere.
+        let path = Some(&issue.path).filter(|path| !path.contains('/') || issue.place.is_some())?;
+        self.written.as_ref()?.nearest_place(yaml::Path::parse(path).segments())
     }
 }
 
@@ -175,11 +179,12 @@ impl Maker<'_> {
         }
         self.name(&mut value);
         let namespace = self.place(&mut value, &sources)?;
+        let not_yet = self::env_files::not_read_yet(&value);
         let (text, media_type) = match text.filter(|_| value == written) {
             Some(text) => (text, "application/yaml"),
             None => (value.to_string(), "application/json"),
         };
-        Ok(Document { text, media_type, namespace, sources, written: places })
+        Ok(Document { text, media_type, namespace, not_yet, sources, written: places })
     }
 
     /// A config without a name is named after its folder.

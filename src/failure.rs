@@ -22,9 +22,19 @@ impl Failure {
         Self { status: 2, message: message.into() }
     }
 
+    /// Whoever read what is said is gone: status 0 and not another word.
+    pub(crate) fn reader_gone() -> Self {
+        Self { status: 0, message: String::new() }
+    }
+
     /// Status 1 for an error that has causes, with all of them.
     pub(crate) fn of(error: &dyn std::error::Error) -> Self {
         Self::refused(chain(error))
+    }
+
+    /// Whether something is left to say.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.message.is_empty()
     }
 
     /// The exit status.

@@ -4,6 +4,7 @@ use orion_model::{Issue, issue::Place};
 
 use crate::{
     config_files::Document,
+    out::note,
     style::{Style, Tone, safe},
 };
 
@@ -30,7 +31,7 @@ pub(crate) fn print<'a>(
 ) {
     let style = Style::of_stderr();
     for (place, issue) in issues {
-        eprintln!("{}", line(style, source, place, issue, severity));
+        note!("{}", line(style, source, place, issue, severity));
     }
 }
 

@@ -10,6 +10,7 @@ mod failure;
 mod hooks;
 mod issues;
 mod local_time;
+mod out;
 mod port_owner;
 mod progress;
 mod remote;
@@ -28,6 +29,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::{Cli, Command, LogFormat},
     failure::Failure,
+    out::note,
 };
 
 /// The first argument by which this binary is a shim: nobody types it.
@@ -43,14 +45,16 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("orion: cannot start: {error}");
+            note!("orion: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("orion: {failure}");
+            if !failure.is_silent() {
+                note!("orion: {failure}");
+            }
             failure.exit_code()
         }
     }

@@ -1,6 +1,9 @@
 //! Waiting until what was applied is so: progress for each service and job, what it waits for, and why it failed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream::SelectAll};
 use orion_http::{LogOptions, WatchEvent};
@@ -11,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::{
     commands::logs::message,
     failure::Failure,
+    out::note,
     remote::{Remote, shown, text},
     standing::Standing,
     status_line::{Channel, StatusLine},
@@ -68,8 +72,8 @@ pub(crate) async fn wait_for(
                 };
                 if let Some(standing) = board.note(&key, standing) {
                     line.say(&key, standing);
-                    line.wait_for(board.waiting());
                 }
+                line.wait_for(board.waiting());
             }
             _ = turns.tick() => line.turn(),
         }
@@ -98,28 +102,40 @@ fn changes(remote: &Remote, keys: &[ObjectKey]) -> Changes {
 }
 
 /// Where each of what is waited for stands.
-struct Board(BTreeMap<ObjectKey, Option<Standing>>);
+struct Board(BTreeMap<ObjectKey, Seen>);
+
+#[derive(Clone, Default)]
+struct Seen {
+    now: Option<Standing>,
+    /// What it has been told to wait for: what comes and goes is told once.
+    told: BTreeSet<String>,
+}
 
 impl Board {
     fn new(keys: &[ObjectKey]) -> Self {
-        Self(keys.iter().map(|key| (key.clone(), None)).collect())
+        Self(keys.iter().map(|key| (key.clone(), Seen::default())).collect())
     }
 
     /// Notes a standing, and returns it where it is news.
     fn note(&mut self, key: &ObjectKey, standing: Standing) -> Option<&Standing> {
-        let entry = self.0.get_mut(key).filter(|before| before.as_ref() != Some(&standing))?;
-        Some(entry.insert(standing))
+        let seen = self.0.get_mut(key).filter(|seen| seen.now.as_ref() != Some(&standing))?;
+        let news = match &standing {
+            Standing::Waiting(what) => seen.told.insert(what.clone()),
+            Standing::Done(_) | Standing::Failed(_) => true,
+        };
+        let now = seen.now.insert(standing);
+        news.then_some(now)
     }
 
     /// What has not been seen when everything that exists has been is gone.
     fn synced(&mut self, kind: &Kind) {
-        for (_, standing) in self.0.iter_mut().filter(|(key, standing)| key.kind == *kind && standing.is_none()) {
-            *standing = Some(Standing::Failed("is gone".into()));
+        for (_, seen) in self.0.iter_mut().filter(|(key, seen)| key.kind == *kind && seen.now.is_none()) {
+            seen.now = Some(Standing::Failed("is gone".into()));
         }
     }
 
     fn waiting(&self) -> Vec<String> {
-        let waiting = self.0.iter().filter_map(|(key, standing)| match standing {
+        let waiting = self.0.iter().filter_map(|(key, seen)| match &seen.now {
             Some(Standing::Waiting(what)) => Some(format!("{}: {what}", shown(key))),
             None => Some(shown(key)),
             Some(Standing::Done(_) | Standing::Failed(_)) => None,
@@ -128,11 +144,8 @@ impl Board {
     }
 
     fn failed(&self) -> Vec<&ObjectKey> {
-        self.0
-            .iter()
-            .filter(|(_, standing)| matches!(standing, Some(Standing::Failed(_))))
-            .map(|(key, _)| key)
-            .collect()
+        let failed = self.0.iter().filter(|(_, seen)| matches!(seen.now, Some(Standing::Failed(_))));
+        failed.map(|(key, _)| key).collect()
     }
 
     /// Whether nothing is left to wait for: all is there, or something has failed.
@@ -153,12 +166,12 @@ async fn last_log_lines(remote: &Remote, key: &ObjectKey) {
     };
     let name = replica.name();
     let sentence = if exit.message.is_empty() { exit.summary() } else { exit.message.clone() };
-    eprintln!("{name}: {}", safe(&sentence));
+    note!("{name}: {}", safe(&sentence));
     let options = LogOptions { tail: Some(LAST_LINES), ..LogOptions::default() };
     let Ok(lines) = remote.client.logs(&replica.object_key(), &options).await else { return };
     let mut lines = std::pin::pin!(lines);
     while let Some(Ok(line)) = lines.next().await {
-        eprintln!("  {name} | {}", safe(message(&String::from_utf8_lossy(&line))));
+        note!("  {name} | {}", safe(message(&String::from_utf8_lossy(&line))));
     }
 }
 
@@ -185,7 +198,10 @@ mod tests {
         assert_eq!(board.note(&key("a"), done()), Some(&done()));
         assert_eq!(board.note(&key("a"), done()), None, "that is no news");
         assert_eq!(board.note(&key("c"), done()), None, "nobody waits for it");
-        board.note(&key("b"), Standing::Waiting("node-1".into()));
+        let waits = |what: &str| Standing::Waiting(what.into());
+        assert_eq!(board.note(&key("b"), waits("node-1")), Some(&waits("node-1")));
+        board.note(&key("b"), waits("node-2"));
+        assert_eq!(board.note(&key("b"), waits("node-1")), None, "that has been told");
         assert!(!board.is_over() && board.waiting() == ["service/b: node-1"]);
         let mut failing = Board(board.0.clone());
         failing.note(&key("b"), Standing::Failed("no such file".into()));

@@ -125,13 +125,14 @@ impl Remote {
     }
 
     fn nobody(&self, name: &str, among: &[&str]) -> String {
-        let (last, first) = among.split_last().expect("kinds to look among are always given");
-        let hint = if self.kinds.called(name).is_empty() {
-            String::new()
-        } else {
-            format!(" (that is a kind: name one of them, as in {name}/NAME)")
+        let singular =
+            |word: &&str| self.kind(word).map_or_else(|_| (*word).to_owned(), |kind| kind.names().singular.to_string());
+        let kinds: Vec<_> = among.iter().map(singular).collect();
+        let hint = match self.kinds.called(name).first() {
+            Some(kind) => format!("; name one of them, as in {}/NAME", kind.names().singular),
+            None => String::new(),
         };
-        format!("there is no {} or {last} called {name:?} in namespace {}{hint}", first.join(", "), self.namespace)
+        format!("there is no {} {name:?} in namespace {}{hint}", alternatives(&kinds), self.namespace)
     }
 
     /// A selection of a kind in this command's namespace.
@@ -170,6 +171,15 @@ pub(crate) fn decoded<T: DeserializeOwned>(object: Value) -> Result<T, Failure> 
     let named = format!("{} {}", text(&object, "/kind"), text(&object, "/metadata/name"));
     serde_json::from_value(object)
         .map_err(|error| Failure::refused(format!("{named} is not as this orion knows it: {error}")))
+}
+
+/// `a, b or c`.
+fn alternatives(words: &[String]) -> String {
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, first)) => format!("{} or {last}", first.join(", ")),
+        None => String::new(),
+    }
 }
 
 /// A label selector from the command line.

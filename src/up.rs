@@ -23,11 +23,17 @@ use self::follow::Follow;
 use crate::{
     SHIM_COMMAND,
     cli::{self, Global},
-    commands::{agent::node_name, apply, server::database, server::listen_address, validate},
+    commands::{
+        agent::node_name,
+        apply,
+        server::{database, listen_address},
+        validate::{self, Purpose},
+    },
     config_files::{self, Item},
     control_plane::{ControlPlane, Options},
-    endpoint::{DATA_DIR, Endpoint},
+    endpoint::{DATA_DIR, DEFAULT_URL, Endpoint},
     failure::Failure,
+    out::{self, say},
     remote::Remote,
     shutdown::{self, Shutdown},
     style::{Style, Tone},
@@ -57,10 +63,13 @@ pub(crate) async fn run(global: &Global, up: &cli::Up) -> Result<(), Failure> {
         () = shutdown.end.cancelled() => return Ok(()),
         started = ControlPlane::start(&options) => started?,
     };
-    let mut running = background::Running::note(&place.data_dir)?;
-    println!("orion server listening on {}", control_plane.url());
+    let mut running = background::Running::note(&place.data_dir, up.detached)?;
+    let said = out::write(format_args!("orion server listening on {}\n", control_plane.url()));
     let endpoint = Endpoint::own(control_plane.url(), control_plane.token());
-    let agent = start_agent(up, &endpoint, &place).await;
+    let agent = match said {
+        Ok(()) => start_agent(up, &endpoint, &place).await,
+        Err(failure) => Err(failure),
+    };
     let serving = Serving::spawn(control_plane);
     let result = match agent {
         Ok(agent) => together(global, agent, &endpoint, &items, &shutdown, &serving.ended, &mut running).await,
@@ -105,7 +114,13 @@ async fn together(
 ) -> Result<(), Failure> {
     let end = shutdown.end.child_token();
     let mut agent = tokio::spawn(agent.run(end.clone(), shutdown.now.clone()));
-    let remote = Remote::at(endpoint, global.namespace()).await?;
+    let remote = match Remote::at(endpoint, global.namespace()).await {
+        Ok(remote) => remote,
+        Err(failure) => {
+            end.cancel();
+            return agent_ended(agent.await).and(Err(failure));
+        }
+    };
     let mut follow = Follow::new(&remote);
     let shown = tokio::select! {
         biased;
@@ -115,36 +130,41 @@ async fn together(
         shown = apply_and_follow(&remote, items, &mut follow, running) => shown,
     };
     end.cancel();
-    shown.and(stopped(&remote, agent, follow).await)
+    shown.and(stopped(&remote, agent, follow, &shutdown.now).await)
 }
 
-/// Follows the processes to their ends, and says what is left of them.
+/// Follows the processes to their ends, and says what is left of them. Whoever reads that may be gone; the end is
+/// waited for all the same.
 async fn stopped(
     remote: &Remote,
     mut agent: JoinHandle<Result<(), AgentError>>,
     mut follow: Follow,
+    now: &CancellationToken,
 ) -> Result<(), Failure> {
-    let live = follow.live();
     let style = Style::of_stdout();
-    let stopping = match live {
+    let said = |text: &str| out::write(format_args!("{}\n", style.paint(text, Tone::Faint)));
+    follow.ending();
+    let mut told = said(&match follow.live() {
         0 => "stopping".to_owned(),
         1 => "stopping 1 process; Ctrl-C again kills it".to_owned(),
         live => format!("stopping {live} processes; Ctrl-C again kills them"),
-    };
-    println!("{}", style.paint(&stopping, Tone::Faint));
-    let mut followed = true;
+    });
+    let (mut followed, mut patient) = (true, true);
     let ended = loop {
         tokio::select! {
             biased;
             ended = &mut agent => break ended,
+            () = now.cancelled(), if patient => {
+                patient = false;
+                told = told.and(said("killing what is left"));
+            }
             // A server that has ended tells nothing more; the agent goes on to its end.
             _unfollowed = follow.run(remote), if followed => followed = false,
         }
     };
     agent_ended(ended)?;
     follow.run_out(remote).await;
-    println!("{}", style.paint("stopped; nothing is left running", Tone::Faint));
-    Ok(())
+    told.and(said("stopped; nothing is left running"))
 }
 
 fn agent_ended(ended: Result<Result<(), AgentError>, JoinError>) -> Result<(), Failure> {
@@ -163,8 +183,9 @@ async fn apply_and_follow(
     running: &mut background::Running,
 ) -> Result<(), Failure> {
     apply::apply_all(remote, items, ApplyOptions::default()).await?;
-    let style = Style::of_stdout();
-    println!("{}", style.paint("look: orion get all, orion why NAME, orion logs NAME; Ctrl-C ends all", Tone::Faint));
+    let end = if running.in_background() { "orion down" } else { "Ctrl-C" };
+    let hint = format!("look: orion get all, orion why NAME, orion logs NAME; {end} ends all");
+    say!("{}", Style::of_stdout().paint(&hint, Tone::Faint));
     running.applied()?;
     follow.run(remote).await
 }
@@ -190,7 +211,7 @@ fn refuse_second(data_dir: &Path) -> Result<(), Failure> {
 fn checked(global: &Global, files: Vec<PathBuf>) -> Result<Vec<Item>, Failure> {
     let files = cli::Files { files, set: Vec::new(), strict: false };
     let items = config_files::load(&files, global.namespace.as_deref())?;
-    match validate::errors_of(&items, false) {
+    match validate::errors_of(&items, false, Purpose::Apply) {
         0 => Ok(items),
         errors => Err(Failure::refused(format!("{}; nothing was started", crate::issues::counted(errors)))),
     }
@@ -209,23 +230,32 @@ fn server_options(up: &cli::Up, place: &Place) -> Result<Options, Failure> {
 }
 
 async fn start_agent(up: &cli::Up, endpoint: &Endpoint, place: &Place) -> Result<Agent, Failure> {
-    let name = match &up.node.name {
-        Some(name) => node_name(name)?,
-        None => host::node_name(),
-    };
-    let options = orion_agent::Options {
-        servers: vec![endpoint.url.clone()],
-        token: endpoint.token.clone(),
-        node_id: up.node.node_id.clone().unwrap_or_else(|| name.clone()),
+    let mut options = own_agent(&place.data_dir);
+    if let Some(name) = &up.node.name {
+        options.name = node_name(name)?;
+    }
+    options.node_id = up.node.node_id.clone().unwrap_or_else(|| options.name.clone());
+    options.workspace_root = up.node.workspace_root.clone().unwrap_or_else(|| place.folder.clone());
+    options.servers = vec![endpoint.url.clone()];
+    options.token.clone_from(&endpoint.token);
+    Agent::start(options).await.map_err(|error| Failure::of(&error))
+}
+
+/// The agent of the `up` of a data directory, as far as the directory says it.
+pub(crate) fn own_agent(data_dir: &Path) -> orion_agent::Options {
+    let name = host::node_name();
+    orion_agent::Options {
+        servers: vec![DEFAULT_URL.into()],
+        token: None,
+        node_id: name.clone(),
         name,
         labels: Default::default(),
-        data_dir: place.data_dir.clone(),
-        workspace_root: up.node.workspace_root.clone().unwrap_or_else(|| place.folder.clone()),
+        data_dir: data_dir.to_owned(),
+        workspace_root: data_dir.to_owned(),
         shim: ShimProgram::this_binary([SHIM_COMMAND]),
         inherit: Inherit::All,
         stop_all: true,
         adopt: false,
         version: env!("CARGO_PKG_VERSION").into(),
-    };
-    Agent::start(options).await.map_err(|error| Failure::of(&error))
+    }
 }

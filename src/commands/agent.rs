@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orion_agent::{Agent, Options, environment::Inherit, host, shims::ShimProgram};
+use orion_agent::{Agent, AgentError, Options, environment::Inherit, host, shims::ShimProgram};
 use orion_types::dns_label::{MAX_LABEL, is_dns_label, to_dns_label};
 
 use crate::{
@@ -10,13 +10,17 @@ use crate::{
     cli::{self, Global},
     endpoint::DEFAULT_URL,
     failure::Failure,
+    out::note,
     shutdown,
 };
 
 /// Runs until INT, TERM or HUP; processes run on unless `--stop-all`.
 pub(crate) async fn run(global: &Global, agent: &cli::Agent) -> Result<(), Failure> {
     let (shutdown, _signals) = shutdown::listen()?;
-    let agent = Agent::start(options(global, agent)?).await.map_err(|error| Failure::of(&error))?;
+    let agent = Agent::start(options(global, agent)?).await.map_err(|error| match error {
+        AgentError::Address(_) | AgentError::NoServer => Failure::usage(error.to_string()),
+        error => Failure::of(&error),
+    })?;
     agent.run(shutdown.end, shutdown.now).await.map_err(|error| Failure::of(&error))
 }
 
@@ -29,7 +33,7 @@ fn options(global: &Global, agent: &cli::Agent) -> Result<Options, Failure> {
     };
     if let Some(range) = &agent.port_range {
         port_range(range)?;
-        eprintln!("orion: --port-range has no effect yet: ports that are chosen by the agent are not built");
+        note!("orion: --port-range has no effect yet: ports that are chosen by the agent are not built");
     }
     let beside = std::fs::read_to_string(agent.data_dir.join("admin.token")).ok();
     let token = agent.token.clone().or(beside).map(|token| token.trim().to_owned());

@@ -1,7 +1,7 @@
 //! `orion apply`: sends files to the server and shows what they change.
 
 use orion_http::{ApplyError, ApplyOptions, WriteOptions};
-use orion_model::{ObjectKey, Part, ResourceVersion};
+use orion_model::{ClientError, Issue, ObjectKey, Part, ResourceVersion};
 use orion_types::applied::{AppliedChange, ApplyAnswer};
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use crate::{
     config_files::{self, Document, Item},
     failure::Failure,
     issues::{self, Severity, counted},
+    out::{note, say},
     progress,
     remote::{Remote, shown, text},
     status_line::Channel,
@@ -54,7 +55,7 @@ pub(crate) async fn apply_all(remote: &Remote, items: &[Item], options: ApplyOpt
         match item {
             Item::Config(document) => {
                 let answer = send(remote, document, options).await?;
-                print_answer(document, &answer);
+                print_answer(document, &answer)?;
                 applied.push(Applied { namespace: document.namespace.clone(), answer });
             }
             Item::Object(object) => apply_object(remote, object, options).await?,
@@ -65,33 +66,55 @@ pub(crate) async fn apply_all(remote: &Remote, items: &[Item], options: ApplyOpt
 
 /// Sends a config; what is wrong with it is printed, one line each.
 async fn send(remote: &Remote, document: &Document, options: ApplyOptions) -> Result<ApplyAnswer, Failure> {
+    if !document.not_yet.is_empty() {
+        return Err(invalid(document, &document.not_yet));
+    }
     match remote.client.apply(document.text.clone(), document.media_type, options).await {
         Ok(answer) => Ok(answer),
-        Err(ApplyError::Invalid { issues, .. }) => {
-            issues::print_of(document, &issues, Severity::Error);
-            let errors = counted(issues.len());
-            Err(Failure::refused(format!("{} is not valid: {errors}; nothing was changed", document.sources())))
+        Err(ApplyError::Invalid { issues, .. }) => Err(invalid(document, &issues)),
+        Err(ApplyError::Client(ClientError::Conflict { expected, current, .. })) => {
+            Err(Failure::refused(moved(document, expected, current)))
+        }
+        // The server's whole sentence, which names the object: the request was about no object of its own.
+        Err(ApplyError::Client(ClientError::OwnedElsewhere { whose, .. })) => {
+            Err(Failure::refused(format!("{}: {whose} (--force)", document.sources())))
         }
         Err(ApplyError::Client(error)) => Err(error.into()),
     }
 }
 
+fn invalid(document: &Document, issues: &[Issue]) -> Failure {
+    issues::print_of(document, issues, Severity::Error);
+    let errors = counted(issues.len());
+    Failure::refused(format!("{} is not valid: {errors}; nothing was changed", document.sources()))
+}
+
+fn moved(document: &Document, expected: Option<ResourceVersion>, current: Option<ResourceVersion>) -> String {
+    let what = format!("the config of {}", document.sources());
+    match (expected, current) {
+        (Some(expected), Some(current)) => format!("{what} has moved: expected version {expected}, it is at {current}"),
+        (Some(expected), None) => format!("{what} is not there: expected version {expected}"),
+        (None, _) => format!("{what} was changed by others all the while; try again"),
+    }
+}
+
 /// Says what an apply changed.
-fn print_answer(document: &Document, answer: &ApplyAnswer) {
+fn print_answer(document: &Document, answer: &ApplyAnswer) -> Result<(), Failure> {
     let style = Style::of_stdout();
     issues::print_of(document, &answer.warnings, Severity::Warning);
     for change in &answer.changes {
-        println!("{}", change_line(style, change));
+        say!("{}", change_line(style, change));
     }
     for orphan in &answer.orphaned {
-        println!("{orphan} {}: no longer in the file; --prune deletes it", style.paint("orphaned", Tone::Notice));
+        say!("{orphan} {}: no longer in the file; --prune deletes it", style.paint("orphaned", Tone::Notice));
     }
     if answer.changes.iter().all(|change| change.action == "unchanged") {
-        println!("nothing to change");
+        say!("nothing to change");
     }
     if answer.dry_run {
-        println!("(dry run: nothing was changed)");
+        say!("(dry run: nothing was changed)");
     }
+    Ok(())
 }
 
 fn change_line(style: Style, change: &AppliedChange) -> String {
@@ -156,9 +179,9 @@ async fn apply_object(remote: &Remote, object: &Value, options: ApplyOptions) ->
         Err(error) => return Err(error.into()),
     };
     let (action, warnings) = written;
-    warnings.iter().for_each(|warning| eprintln!("{}: {warning}", shown(&key)));
+    warnings.iter().for_each(|warning| note!("{}: {warning}", shown(&key)));
     let trial = if options.dry_run { " (dry run)" } else { "" };
-    println!("{} {}{trial}", shown(&key), Style::of_stdout().paint(action, tone_of(action)));
+    say!("{} {}{trial}", shown(&key), Style::of_stdout().paint(action, tone_of(action)));
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     cli::{self, Global},
     failure::Failure,
+    out::say,
     progress,
     remote::{Remote, shown},
     status_line::Channel,
@@ -21,12 +22,12 @@ pub(crate) async fn scale(global: &Global, scale: &cli::Scale) -> Result<(), Fai
         let service: Service = remote.get(key).await?;
         let before = service.spec.replicas;
         if before == Replicas::Count(scale.replicas) {
-            println!("{} has {before} already", shown(key));
+            say!("{} has {before} already", shown(key));
             continue;
         }
         let patch = json!({"spec": {"replicas": scale.replicas}});
         remote.client.merge(key, &patch, Part::Main, WriteOptions::default()).await?;
-        println!("{} scaled from {before} to {}", shown(key), scale.replicas);
+        say!("{} scaled from {before} to {}", shown(key), scale.replicas);
     }
     if scale.wait { progress::wait_for(&remote, &keys, scale.timeout, Channel::Stdout).await } else { Ok(()) }
 }
@@ -38,7 +39,7 @@ pub(crate) async fn restart(global: &Global, restart: &cli::Restart) -> Result<(
     for key in &keys {
         let patch = json!({"spec": {"restartedAt": Clock::system().now()}});
         remote.client.merge(key, &patch, Part::Main, WriteOptions::default()).await?;
-        println!("{} restarting", shown(key));
+        say!("{} restarting", shown(key));
     }
     if restart.wait { progress::wait_for(&remote, &keys, restart.timeout, Channel::Stdout).await } else { Ok(()) }
 }

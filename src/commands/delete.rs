@@ -9,6 +9,7 @@ use orion_model::{FieldSelector, ObjectKey, Selection};
 use crate::{
     cli::{self, Global},
     failure::Failure,
+    out::{note, say},
     remote::{Remote, Target, labels, shown, text},
     status_line::{Channel, StatusLine},
 };
@@ -21,13 +22,13 @@ pub(crate) async fn run(global: &Global, delete: &cli::Delete) -> Result<(), Fai
     let remote = Remote::of(global).await?;
     let keys = named(&remote, delete).await?;
     if keys.is_empty() {
-        eprintln!("nothing in namespace {} is selected", remote.namespace);
+        note!("nothing in namespace {} is selected", remote.namespace);
     }
     let mut pending = Vec::new();
     for key in keys {
         match remote.client.delete(&key, WriteOptions::default()).await? {
-            Deletion::Gone => println!("{} deleted", shown(&key)),
-            Deletion::Pending(_) if delete.no_wait => println!("{} is being deleted", shown(&key)),
+            Deletion::Gone => say!("{} deleted", shown(&key)),
+            Deletion::Pending(_) if delete.no_wait => say!("{} is being deleted", shown(&key)),
             Deletion::Pending(_) => pending.push(key),
         }
     }

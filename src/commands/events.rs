@@ -10,6 +10,7 @@ use crate::{
     commands::get::{print_document, print_watched},
     failure::Failure,
     local_time::ago,
+    out::{note, put, say},
     remote::{Remote, decoded},
     style::{Style, safe},
     table::Growing,
@@ -35,27 +36,27 @@ pub(crate) async fn run(global: &Global, events: &cli::Events) -> Result<(), Fai
     items.sort_by_key(last_seen);
     let rows: Vec<_> = items.iter().map(row).collect();
     let mut table = Growing::new(Style::of_stdout(), &HEADER, &rows);
+    let header = table.header();
     let named = events.output == Output::Name;
-    let mut show = |event: &Event| match named {
-        true => println!("event/{}", event.name()),
-        false => print!("{}", table.row(&row(event))),
+    let mut show = |event: &Event| {
+        match named {
+            true => say!("event/{}", event.name()),
+            false => put!("{}", table.row(&row(event))),
+        }
+        Ok(())
     };
     if items.is_empty() && !events.watch {
-        eprintln!("no events in namespace {}", remote.namespace);
+        note!("no events in namespace {}", remote.namespace);
         return Ok(());
     }
     if !named {
-        print!("{}", Growing::new(Style::of_stdout(), &HEADER, &rows).header());
+        put!("{}", header);
     }
-    items.iter().for_each(&mut show);
+    items.iter().try_for_each(&mut show)?;
     if !events.watch {
         return Ok(());
     }
-    follow(&remote, selection, listing.version, |event| {
-        show(&decoded(event)?);
-        Ok(())
-    })
-    .await
+    follow(&remote, selection, listing.version, |event| show(&decoded(event)?)).await
 }
 
 async fn follow(
@@ -69,7 +70,7 @@ async fn follow(
         match event {
             Ok(WatchEvent::Added(event) | WatchEvent::Modified(event)) => show(event)?,
             Ok(WatchEvent::Deleted(_) | WatchEvent::Synced) => {}
-            Err(error) if error.is_retryable() => eprintln!("{error}; trying again"),
+            Err(error) if error.is_retryable() => note!("{error}; trying again"),
             Err(error) => return Err(error.into()),
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     cli::{self, Global, Output},
     failure::Failure,
     local_time,
+    out::{note, put, say},
     remote::{Remote, Target, labels, text},
     style::{Style, safe},
     table::columns,
@@ -67,13 +68,13 @@ async fn tables(remote: &Remote, get: &cli::Get, targets: &[Target], selections:
             continue;
         }
         if shown > 0 {
-            println!();
+            say!();
         }
         shown += table.rows.len();
         let prefix = several.then(|| group[0].kind.names().singular.to_string());
         let layout = Layout::of(&table, get, prefix);
         let rows: Vec<_> = table.rows.iter().map(|row| layout.cells(row)).collect();
-        print!("{}", columns(style, &layout.header(), &rows));
+        put!("{}", columns(style, &layout.header(), &rows));
     }
     if shown == 0 {
         let kinds: Vec<_> = selections.iter().map(|selection| selection.kind.plural().to_owned()).collect();
@@ -82,7 +83,7 @@ async fn tables(remote: &Remote, get: &cli::Get, targets: &[Target], selections:
             true => String::new(),
             false => format!(" in namespace {}", remote.namespace),
         };
-        eprintln!("no {}{place}", kinds.join(", no "));
+        note!("no {}{place}", kinds.join(", no "));
     }
     Ok(())
 }
@@ -180,9 +181,9 @@ async fn documents(
 pub(crate) fn print_document(document: &Value, output: Output) -> Result<(), Failure> {
     if output == Output::Yaml {
         let text = yaml::to_string(document).map_err(|error| Failure::of(&error))?;
-        print!("{text}");
+        put!("{text}");
     } else {
-        println!("{document:#}");
+        say!("{document:#}");
     }
     Ok(())
 }
@@ -190,10 +191,10 @@ pub(crate) fn print_document(document: &Value, output: Output) -> Result<(), Fai
 /// Prints one document of many that come one after another: JSON a line, YAML apart.
 pub(crate) fn print_watched(document: &Value, output: Output) -> Result<(), Failure> {
     if output == Output::Yaml {
-        println!("---");
+        say!("---");
         return print_document(document, output);
     }
-    println!("{document}");
+    say!("{document}");
     Ok(())
 }
 
@@ -204,7 +205,7 @@ async fn names(remote: &Remote, targets: &[Target], selections: &[Selection]) ->
             missing(targets, selections, selection)?;
         }
         for item in &listing.items {
-            println!("{}/{}", selection.kind.names().singular, text(item, "/metadata/name"));
+            say!("{}/{}", selection.kind.names().singular, text(item, "/metadata/name"));
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! `orion init`: a first orion.yaml.
 
-use crate::{cli, failure::Failure};
+use crate::{cli, failure::Failure, out::say};
 
 const FIRST_CONFIG: &str = r#"# What Orion runs here. Start it with `orion up`, change it, then `orion apply`.
 apiVersion: orion/v1
@@ -31,6 +31,6 @@ pub(crate) fn run(init: &cli::Init) -> Result<(), Failure> {
         return Err(Failure::refused(format!("{shown} is there already; --force overwrites it")));
     }
     std::fs::write(&init.file, FIRST_CONFIG).map_err(|e| Failure::refused(format!("cannot write {shown}: {e}")))?;
-    println!("wrote {shown}; start it with `orion up`");
+    say!("wrote {shown}; start it with `orion up`");
     Ok(())
 }

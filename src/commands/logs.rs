@@ -14,6 +14,7 @@ use crate::{
     cli::{self, Global},
     failure::Failure,
     local_time,
+    out::{note, say},
     remote::{Remote, shown, text},
     style::{Style, Tone, safe},
 };
@@ -101,7 +102,7 @@ async fn show(remote: &Remote, keys: Vec<ObjectKey>, options: &LogOptions, times
                 tracing::debug!(%error, replica = %key.name, "has no log");
             }
             Err(error) => {
-                eprintln!("{}: {error}", key.name);
+                note!("{}: {error}", key.name);
                 unread += 1;
             }
         }
@@ -112,7 +113,7 @@ async fn show(remote: &Remote, keys: Vec<ObjectKey>, options: &LogOptions, times
     // The oldest of the lines that come next, one of each log.
     while let Some(log) = logs.iter_mut().filter(|log| log.next.is_some()).min_by(|a, b| a.time().cmp(b.time())) {
         if let Some(text) = log.next.take() {
-            lines.print(style, &Line { replica: log.replica.clone(), text });
+            lines.print(style, &Line { replica: log.replica.clone(), text })?;
         }
         log.advance().await?;
     }
@@ -163,13 +164,13 @@ async fn follow(remote: &Remote, selection: Selection, options: LogOptions, time
                     }
                 }
                 Some(Ok(WatchEvent::Deleted(_) | WatchEvent::Synced)) => {}
-                Some(Err(error)) if error.is_retryable() => eprintln!("{error}; trying again"),
+                Some(Err(error)) if error.is_retryable() => note!("{error}; trying again"),
                 Some(Err(error)) => return Err(error.into()),
                 None => return Ok(()),
             },
             line = follower.next(), if !follower.is_idle() => {
                 if let Some(line) = line {
-                    lines.print(style, &line);
+                    lines.print(style, &line)?;
                 }
             }
         }
@@ -258,8 +259,9 @@ impl Lines {
     }
 
     /// Prints a line.
-    pub(crate) fn print(&self, style: Style, line: &Line) {
-        println!("{}", self.shown(style, line));
+    pub(crate) fn print(&self, style: Style, line: &Line) -> Result<(), Failure> {
+        say!("{}", self.shown(style, line));
+        Ok(())
     }
 
     fn shown(&self, style: Style, line: &Line) -> String {

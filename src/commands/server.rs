@@ -10,7 +10,7 @@ use crate::{
     control_plane::{ControlPlane, Options},
     endpoint::variable,
     failure::Failure,
-    shutdown,
+    out, shutdown,
 };
 
 /// Where a server listens unless told otherwise.
@@ -25,8 +25,11 @@ pub(crate) async fn run(server: &cli::Server) -> Result<(), Failure> {
         () = shutdown.end.cancelled() => return Ok(()),
         started = ControlPlane::start(&options) => started?,
     };
-    println!("orion server listening on {}", control_plane.url());
-    control_plane.run_until(shutdown.end).await
+    let said = out::write(format_args!("orion server listening on {}\n", control_plane.url()));
+    if said.is_err() {
+        shutdown.end.cancel();
+    }
+    control_plane.run_until(shutdown.end).await.and(said)
 }
 
 fn options(server: &cli::Server) -> Result<Options, Failure> {

@@ -8,6 +8,7 @@ use crate::{
     commands::get::print_document,
     endpoint::Endpoint,
     failure::Failure,
+    out::say,
     remote::text,
 };
 
@@ -22,10 +23,10 @@ pub(crate) async fn run(global: &Global, version: &cli::Version) -> Result<(), F
             print_document(&json!({"client": {"version": own}, "server": server}), version.output)
         }
         Output::Table | Output::Wide | Output::Name => {
-            println!("orion {own}");
+            say!("orion {own}");
             match server {
-                Some(server) => println!("server {} at {}", own_version(&text(&server, "/gitVersion")), endpoint.url),
-                None => println!("no server answers at {}", endpoint.url),
+                Some(server) => say!("server {} at {}", own_version(&text(&server, "/gitVersion")), endpoint.url),
+                None => say!("no server answers at {}", endpoint.url),
             }
             Ok(())
         }

@@ -14,6 +14,7 @@ use crate::{
         get::print_document,
     },
     failure::Failure,
+    out::say,
     remote::{Remote, decoded},
     style::Style,
 };
@@ -44,7 +45,7 @@ pub(crate) async fn run(global: &Global, named: &cli::Named) -> Result<(), Failu
         return print_document(&document, named.output);
     }
     for line in told::lines(Style::of_stdout(), &facts)? {
-        println!("{line}");
+        say!("{line}");
     }
     Ok(())
 }

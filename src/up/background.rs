@@ -11,7 +11,12 @@ use std::{
 use orion_agent::process::Identity;
 use serde::{Deserialize, Serialize};
 
-use crate::{config_files::is_stdin, data_dir, failure::Failure};
+use crate::{
+    config_files::is_stdin,
+    data_dir,
+    failure::Failure,
+    out::{note, put, say},
+};
 
 /// The file that says which process is the `orion up` of a data directory.
 const UP_FILE: &str = "up.json";
@@ -36,15 +41,21 @@ struct Note {
 pub(crate) struct Running {
     path: PathBuf,
     note: Note,
+    in_background: bool,
 }
 
 impl Running {
     /// Writes the note.
-    pub(crate) fn note(data_dir: &Path) -> Result<Self, Failure> {
+    pub(crate) fn note(data_dir: &Path, in_background: bool) -> Result<Self, Failure> {
         let note = Note { process: Identity::current()?, applied: false };
-        let running = Self { path: data_dir.join(UP_FILE), note };
+        let running = Self { path: data_dir.join(UP_FILE), note, in_background };
         running.write()?;
         Ok(running)
+    }
+
+    /// Whether nobody sits before it.
+    pub(crate) fn in_background(&self) -> bool {
+        self.in_background
     }
 
     /// Notes that the files have been applied.
@@ -107,10 +118,10 @@ pub(crate) async fn start(files: &[PathBuf], data_dir: &Path) -> Result<(), Fail
     // What it has said so far is what a person would have read in the foreground.
     let said = fs::read_to_string(&log_path).unwrap_or_default();
     if let Err(failure) = applied {
-        eprint!("{said}");
+        note!("{}", said.trim_end());
         return Err(failure);
     }
-    print!("{said}");
-    println!("it runs in the background (pid {pid}), logging to {}; `orion down` ends it", log_path.display());
+    put!("{said}");
+    say!("it runs in the background (pid {pid}) and logs to {}", log_path.display());
     Ok(())
 }

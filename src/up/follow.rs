@@ -12,6 +12,7 @@ use super::narrator::{Narrator, Told};
 use crate::{
     commands::logs::{Follower, Line, Lines},
     failure::Failure,
+    out::say,
     remote::{Remote, decoded},
     style::{Style, safe},
 };
@@ -25,6 +26,7 @@ pub(crate) struct Follow {
     follower: Follower,
     lines: Lines,
     style: Style,
+    ending: bool,
 }
 
 impl Follow {
@@ -38,7 +40,14 @@ impl Follow {
             follower: Follower::new(remote.client.clone(), options),
             lines: Lines::named(false),
             style: Style::of_stdout(),
+            ending: false,
         }
+    }
+
+    /// From here on the agent ends what runs.
+    pub(crate) fn ending(&mut self) {
+        self.ending = true;
+        self.narrator.ending();
     }
 
     /// How many processes are believed to run.
@@ -73,9 +82,9 @@ impl Follow {
                 change = services.next() => self.service_changed(change)?,
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     let now = Instant::now();
-                    self.narrator.due(now).into_iter().for_each(|told| self.tell(Some(told)));
+                    self.narrator.due(now).into_iter().try_for_each(|told| self.tell(Some(told)))?;
                 }
-                line = next_line(&mut self.follower) => self.lines.print(self.style, &line),
+                line = next_line(&mut self.follower) => self.lines.print(self.style, &line)?,
             }
         }
         Ok(())
@@ -86,11 +95,11 @@ impl Follow {
             Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                 let replica: Replica = decoded(object)?;
                 self.lines.widen(replica.name());
-                if replica.status.observed.is_some() && !replica.status.phase.is_finished() {
+                if replica.status.observed.is_some() && !replica.status.phase.is_finished() && !self.ending {
                     self.follower.add(replica.object_key()).await;
                 }
                 let told = self.narrator.replica(&replica, Instant::now());
-                self.tell(told);
+                self.tell(told)?;
             }
             Some(WatchEvent::Deleted(object)) => {
                 let replica: Replica = decoded(object)?;
@@ -110,14 +119,14 @@ impl Follow {
             }
             Some(WatchEvent::Synced) | None => None,
         };
-        self.tell(told);
-        Ok(())
+        self.tell(told)
     }
 
-    fn tell(&self, told: Option<Told>) {
-        let Some(Told { name, word, tone, detail }) = told else { return };
+    fn tell(&self, told: Option<Told>) -> Result<(), Failure> {
+        let Some(Told { name, word, tone, detail }) = told else { return Ok(()) };
         let detail = if detail.is_empty() { String::new() } else { format!(" ({})", safe(&detail)) };
-        println!("{} * {}{detail}", self.lines.name(self.style, &name), self.style.paint(word, tone));
+        say!("{} * {}{detail}", self.lines.name(self.style, &name), self.style.paint(word, tone));
+        Ok(())
     }
 }
 

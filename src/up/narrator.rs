@@ -39,6 +39,7 @@ pub(crate) struct Narrator {
     replicas: BTreeMap<ObjectKey, Seen>,
     services: BTreeMap<ObjectKey, Standing>,
     synced: bool,
+    ending: bool,
 }
 
 #[derive(Default)]
@@ -64,6 +65,11 @@ impl Narrator {
         self.synced = true;
     }
 
+    /// The agent is ending: what has no process any more is stopped, not on its way.
+    pub(crate) fn ending(&mut self) {
+        self.ending = true;
+    }
+
     /// How many processes are believed to run.
     pub(crate) fn live(&self) -> usize {
         self.replicas.values().filter(|seen| seen.live).count()
@@ -71,9 +77,9 @@ impl Narrator {
 
     /// A replica is so now.
     pub(crate) fn replica(&mut self, replica: &Replica, now: Instant) -> Option<Told> {
-        let news = news(replica);
+        let news = news(replica, self.ending);
         let seen = self.replicas.entry(replica.object_key()).or_default();
-        let was_live = std::mem::replace(&mut seen.live, is_live(replica));
+        seen.live = is_live(replica);
         if !self.synced && replica.status.phase.is_finished() {
             seen.news = news;
             return None;
@@ -89,10 +95,8 @@ impl Narrator {
             return None;
         }
         seen.due = None;
-        // What stopped was told when it did, whatever is written of it afterwards.
-        let known = news.word == "stopped" && !was_live;
         seen.news = Some(news.clone());
-        (!known).then(|| told(replica.name(), news))
+        Some(told(replica.name(), news))
     }
 
     /// A replica is no longer there.
@@ -156,13 +160,16 @@ fn is_live(replica: &Replica) -> bool {
 }
 
 /// What can be said of a replica; `None` where its present phase is not worth a word.
-fn news(replica: &Replica) -> Option<News> {
+fn news(replica: &Replica, ending: bool) -> Option<News> {
     let now = |word, tone, detail: String| Some(News { word, tone, detail, patient: false });
     let later = |word, detail: String| Some(News { word, tone: Tone::Notice, detail, patient: true });
     let observed = replica.status.observed.as_ref();
     // An agent that ends takes its processes with it, without anybody's wish.
     match observed.map(|observed| observed.state) {
         Some(ProcessState::Stopped) => return now("stopped", Tone::Faint, String::new()),
+        Some(ProcessState::Starting | ProcessState::Backoff) if ending => {
+            return now("stopped", Tone::Faint, String::new());
+        }
         Some(ProcessState::Stopping) if !replica.status.phase.is_finished() => {
             return now("stopping", Tone::Faint, stop_reason(replica));
         }
@@ -299,12 +306,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_process_that_ends_with_its_agent_is_told_as_stopped_once() {
-        let mut narrator = started();
-        let now = Instant::now();
-        narrator.replica(&replica(Phase::Ready, Some(ProcessState::Ready)), now);
-        let told = narrator.replica(&replica(Phase::Starting, Some(ProcessState::Stopped)), now);
-        assert_eq!(words(&Vec::from_iter(told)), ["stopped"]);
-        assert_eq!(narrator.replica(&replica(Phase::Stopped, Some(ProcessState::Stopped)), now), None);
-        assert_eq!(narrator.live(), 0);
+        for state in [ProcessState::Starting, ProcessState::Stopped] {
+            let mut narrator = started();
+            let now = Instant::now();
+            narrator.replica(&replica(Phase::Ready, Some(ProcessState::Ready)), now);
+            narrator.ending();
+            assert_eq!(narrator.live(), 1);
+            let told = narrator.replica(&replica(Phase::Starting, Some(state)), now);
+            assert_eq!(words(&Vec::from_iter(told)), ["stopped"], "{state:?}");
+            assert_eq!(narrator.replica(&replica(Phase::Stopped, Some(ProcessState::Stopped)), now), None);
+            assert_eq!(narrator.live(), 0);
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::{Layout, print_watched};
 use crate::{
     cli::{self, Output},
     failure::Failure,
+    out::{note, put, say},
     remote::{Remote, text},
     style::Style,
     table::{Growing, Rows},
@@ -24,7 +25,7 @@ pub(super) async fn run(remote: &Remote, get: &cli::Get, selection: &Selection) 
         Output::Name => {
             let singular = selection.kind.names().singular.clone();
             events(remote, selection, None, async |object, _| {
-                println!("{singular}/{}", text(&object, "/metadata/name"));
+                say!("{singular}/{}", text(&object, "/metadata/name"));
                 Ok(())
             })
             .await
@@ -45,7 +46,7 @@ async fn events(
             Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => show(object, false).await?,
             Ok(WatchEvent::Deleted(object)) => show(object, true).await?,
             Ok(WatchEvent::Synced) => {}
-            Err(error) if error.is_retryable() => eprintln!("{error}; trying again"),
+            Err(error) if error.is_retryable() => note!("{error}; trying again"),
             Err(error) => return Err(error.into()),
         }
     }
@@ -58,23 +59,23 @@ async fn rows(remote: &Remote, get: &cli::Get, selection: &Selection) -> Result<
     let rows: Vec<_> = table.rows.iter().map(|row| layout.cells(row)).collect();
     let mut shown = Growing::new(Style::of_stdout(), &layout.header(), &rows);
     let mut known = Rows::default();
-    print!("{}", shown.header());
+    put!("{}", shown.header());
     for (row, cells) in table.rows.iter().zip(&rows) {
         known.differs(&id(row.namespace(), row.name()), cells, layout.age());
-        print!("{}", shown.row(cells));
+        put!("{}", shown.row(cells));
     }
     events(remote, selection, Some(table.version()), async |object, gone| {
         let (namespace, name) = (text(&object, "/metadata/namespace"), text(&object, "/metadata/name"));
         let id = id(&namespace, &name);
         if gone {
             known.remove(&id);
-            println!("{name} is gone");
+            say!("{name} is gone");
             return Ok(());
         }
         let key = ObjectKey::new(selection.kind.clone(), namespace, name.as_str());
         let Some(cells) = row_of(remote, &key, &layout).await? else { return Ok(()) };
         if let Some(before) = known.differs(&id, &cells, layout.age()) {
-            print!("{}", shown.changed_row(&cells, &before));
+            put!("{}", shown.changed_row(&cells, &before));
         }
         Ok(())
     })
