@@ -278,7 +278,7 @@ fn websocket_address(server: &str) -> Result<String, AgentError> {
     let error = || AgentError::Address(server.to_owned());
     let (scheme, rest) = server.trim().split_once("://").unwrap_or(("http", server.trim()));
     let rest = rest.trim_end_matches('/');
-    if rest.is_empty() {
+    if rest.split('/').next().is_none_or(str::is_empty) {
         return Err(error());
     }
     match scheme {
@@ -303,7 +303,8 @@ mod tests {
         for (given, expected) in table {
             assert_eq!(websocket_address(given).expect(given), expected);
         }
-        assert!(websocket_address("ftp://host").is_err());
-        assert!(websocket_address("http://").is_err());
+        for refused in ["ftp://host", "http://", "", "ws:///ws"] {
+            assert!(websocket_address(refused).is_err(), "{refused}");
+        }
     }
 }
