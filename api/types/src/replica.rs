@@ -16,7 +16,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use orion_model::{Conditions, Object, Resource, ResourceVersion, Timestamp};
+use orion_model::{Conditions, Issue, Object, Resource, ResourceVersion, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub const PLACED: &str = "Placed";
     column("RESTARTS", ".status.observed.restarts")
 )]
 #[resource(column("PID", ".status.observed.pid"), wide("REVISION", ".spec.revision"), wide("INDEX", ".spec.index"))]
-#[resource(derived(".status.phase", derived_phase))]
+#[resource(derived(".status.phase", derived_phase), validate = bound_once)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReplicaSpec {
     /// The Service it is a copy of; absent for an attempt of a Run.
@@ -279,6 +279,22 @@ impl Replica {
     }
 }
 
+/// What of a Replica is written once: whose it is, what it runs, where, and that its end is wished.
+fn bound_once(new: &Replica, old: Option<&Replica>) -> Vec<Issue> {
+    let Some(old) = old else { return Vec::new() };
+    let (new, old) = (&new.spec, &old.spec);
+    let fixed = [
+        ("spec.serviceName", new.service_name == old.service_name),
+        ("spec.runName", new.run_name == old.run_name),
+        ("spec.index", new.index == old.index),
+        ("spec.revision", new.revision == old.revision),
+        ("spec.nodeName", old.node_name.is_none() || new.node_name == old.node_name),
+        ("spec.stop", old.stop.is_none() || new.stop.is_some()),
+    ];
+    let changed = fixed.into_iter().filter(|(_, same)| !same);
+    changed.map(|(path, _)| Issue::at(path, "of a Replica cannot be changed once it is set")).collect()
+}
+
 fn derived_phase(replica: &Replica) -> Value {
     Value::String(phase(replica).to_string())
 }
@@ -425,6 +441,23 @@ mod tests {
         for (case, replica, expected) in table {
             assert_eq!(phase(&replica), expected, "{case}");
         }
+    }
+
+    #[test]
+    fn a_replica_is_bound_once_and_its_stop_is_final() {
+        let bound = replica(|_| {});
+        let unbound = replica(|r| r.spec.node_name = None);
+        let stopped = replica(|r| r.spec.stop = Some(Stop { reason: "ScaledDown".into() }));
+        let paths = |new: &Replica, old: &Replica| -> Vec<String> {
+            bound_once(new, Some(old)).into_iter().map(|issue| issue.path).collect()
+        };
+        assert_eq!(paths(&bound, &unbound), [""; 0], "binding it");
+        assert_eq!(paths(&stopped, &bound), [""; 0], "wishing its end");
+        assert_eq!(paths(&replica(|r| r.spec.node_name = Some("node-2".into())), &bound), ["spec.nodeName"]);
+        assert_eq!(paths(&unbound, &bound), ["spec.nodeName"]);
+        assert_eq!(paths(&bound, &stopped), ["spec.stop"]);
+        assert_eq!(paths(&replica(|r| r.spec.revision = "web-b".into()), &bound), ["spec.revision"]);
+        assert_eq!(paths(&replica(|r| r.spec.index = 3), &bound), ["spec.index"]);
     }
 
     #[test]

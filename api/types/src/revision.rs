@@ -28,6 +28,6 @@ pub struct RevisionSpec {
 }
 
 fn immutable(new: &Revision, old: Option<&Revision>) -> Vec<Issue> {
-    let changed = old.is_some_and(|old| old.spec.template != new.spec.template || old.spec.hash != new.spec.hash);
-    changed.then(|| Issue::at("spec.template", "of a Revision cannot be changed")).into_iter().collect()
+    let changed = old.is_some_and(|old| old.spec != new.spec);
+    changed.then(|| Issue::at("spec", "of a Revision cannot be changed")).into_iter().collect()
 }

@@ -52,11 +52,20 @@ fn check_object(metadata: &Metadata, of_spec: Vec<Issue>) -> Vec<Issue> {
 pub(crate) fn service(spec: &ServiceSpec, env_files: EnvFiles) -> Vec<Issue> {
     let mut issues = process::issues(&spec.process, env_files);
     issues.extend(singleton(spec));
+    issues.extend(replicas(spec));
     issues.extend(update(spec));
     issues.extend(autoscaling(spec));
     issues.extend(warm_pool(spec));
     issues.extend(content(spec));
     issues
+}
+
+/// The most replicas of one service. More is a slip of the finger: ten thousand machines would have ten each.
+const MAX_REPLICAS: u32 = 100_000;
+
+fn replicas(spec: &ServiceSpec) -> Option<Issue> {
+    let too_many = matches!(spec.replicas, Replicas::Count(count) if count > MAX_REPLICAS);
+    too_many.then(|| Issue::at("replicas", format!("must be at most {MAX_REPLICAS}")))
 }
 
 /// What is wrong with a job's spec.
@@ -142,6 +151,13 @@ fn find_nul(value: &Value, path: &Path, issues: &mut Vec<Issue>) {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_service_has_at_most_a_hundred_thousand_replicas() {
+        let with = |count| super::ServiceSpec { replicas: super::Replicas::Count(count), ..Default::default() };
+        assert_eq!(super::replicas(&with(super::MAX_REPLICAS)), None);
+        assert!(super::replicas(&with(super::MAX_REPLICAS + 1)).is_some());
+    }
+
     use orion_model::{Raw, Resource};
     use serde_json::json;
 

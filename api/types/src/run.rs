@@ -111,7 +111,7 @@ pub struct Attempt {
 fn immutable(new: &JobRun, old: Option<&JobRun>) -> Vec<Issue> {
     let Some(old) = old else { return Vec::new() };
     let mut issues = Vec::new();
-    if old.spec.template != new.spec.template {
+    if old.spec.template != new.spec.template || old.spec.hash != new.spec.hash {
         issues.push(Issue::at("spec.template", "of a Run cannot be changed"));
     }
     if old.status.phase.is_finished() && old.status.phase != new.status.phase {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How many replicas one run starts at most: a commit has its bounds, and the next run goes on.
-const STARTS_A_RUN: usize = 500;
+pub(super) const STARTS_A_RUN: usize = 500;
 
 /// What a plan is made from.
 pub(crate) struct Input<'a> {

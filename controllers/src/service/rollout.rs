@@ -15,7 +15,10 @@ use std::{
 use orion_model::Object;
 use orion_types::service::Strategy;
 
-use super::census::{Census, Copy, count};
+use super::{
+    census::{Census, Copy, count},
+    plan::STARTS_A_RUN,
+};
 use crate::wake::Wake;
 
 /// What the service is to become.
@@ -191,6 +194,8 @@ impl Step<'_> {
         let surge =
             if self.goal.block.is_some() || self.goal.strategy == Strategy::Recreate { 0 } else { self.goal.max_surge };
         let room = self.goal.desired.saturating_add(surge).saturating_sub(unfinished) as usize;
+        // One more than a run starts says that there are more; the rest need not be named now.
+        let room = room.min(STARTS_A_RUN + 1);
         let indices = |of: &dyn Fn(&Copy) -> bool| -> BTreeSet<u32> {
             self.live.iter().filter(|copy| of(copy)).map(Copy::index).collect()
         };
