@@ -14,6 +14,8 @@ while True:
     try:
         with urllib.request.urlopen(URL, timeout=2) as answer:
             print("heard:", answer.read().decode().strip(), flush=True)
+        pause = PAUSE
     except OSError as error:
-        print("nobody answers:", error, file=sys.stderr, flush=True)
-    time.sleep(PAUSE)
+        print("nobody answers yet:", error, file=sys.stderr, flush=True)
+        pause = min(PAUSE, 1)
+    time.sleep(pause)

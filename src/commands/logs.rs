@@ -1,34 +1,26 @@
 //! `orion logs`: what processes have written, each line with its replica's name where there are several.
 
-use std::collections::BTreeSet;
+mod follower;
+mod lines;
 
-use futures::{
-    StreamExt,
-    stream::{BoxStream, SelectAll},
-};
-use orion_http::{HttpClient, LogOptions, WatchEvent};
+use futures::{StreamExt, stream::BoxStream};
+use orion_http::{LogOptions, WatchEvent};
 use orion_model::{ClientError, FieldSelector, LabelSelector, ObjectKey, Resource, Selection, Timestamp};
 use orion_types::{Job, JobRun, Replica, Service};
 
 use crate::{
     cli::{self, Global},
     failure::Failure,
-    local_time,
-    out::{note, say},
+    out::note,
     remote::{Remote, shown, text},
-    style::{Style, Tone, safe},
+    style::Style,
 };
 
-/// Streams read at the same time.
-const MAX_STREAMS: usize = 200;
-
-/// One line, ready to be shown.
-pub(crate) struct Line {
-    /// Whose.
-    pub(crate) replica: String,
-    /// As it is stored: time, stream, text.
-    pub(crate) text: String,
-}
+use self::lines::{as_text, parts};
+pub(crate) use self::{
+    follower::Follower,
+    lines::{Line, Lines, message},
+};
 
 /// Shows logs.
 pub(crate) async fn run(global: &Global, logs: &cli::Logs) -> Result<(), Failure> {
@@ -124,10 +116,6 @@ async fn show(remote: &Remote, keys: Vec<ObjectKey>, options: &LogOptions, times
     }
 }
 
-fn as_text<B: AsRef<[u8]>>(line: Result<B, ClientError>) -> Result<String, ClientError> {
-    line.map(|line| String::from_utf8_lossy(line.as_ref()).into_owned())
-}
-
 /// One replica's log, and its next line.
 struct Log {
     replica: String,
@@ -160,7 +148,7 @@ async fn follow(remote: &Remote, selection: Selection, options: LogOptions, time
                     let key = remote.key(&Replica::KIND, &text(&object, "/metadata/name"));
                     lines.widen(&key.name);
                     if !text(&object, "/status/observed").is_empty() {
-                        follower.add(key).await.map_or(Ok(()), Err)?;
+                        follower.add(key).await?;
                     }
                 }
                 Some(Ok(WatchEvent::Deleted(_) | WatchEvent::Synced)) => {}
@@ -174,143 +162,5 @@ async fn follow(remote: &Remote, selection: Selection, options: LogOptions, time
                 }
             }
         }
-    }
-}
-
-/// The logs of several replicas, merged as they come.
-pub(crate) struct Follower {
-    client: HttpClient,
-    options: LogOptions,
-    known: BTreeSet<ObjectKey>,
-    streams: SelectAll<BoxStream<'static, Line>>,
-}
-
-impl Follower {
-    /// None yet.
-    pub(crate) fn new(client: HttpClient, options: LogOptions) -> Self {
-        Self { client, options, known: BTreeSet::new(), streams: SelectAll::new() }
-    }
-
-    /// Adds a replica whose log can be read; one that cannot be read yet may be added again later. What makes no sense
-    /// to ask of any log is returned.
-    pub(crate) async fn add(&mut self, key: ObjectKey) -> Option<Failure> {
-        if self.known.contains(&key) || self.streams.len() >= MAX_STREAMS {
-            return None;
-        }
-        let lines = match self.client.logs(&key, &self.options).await {
-            Ok(lines) => lines,
-            Err(error @ (ClientError::Invalid { .. } | ClientError::BadRequest(_))) => return Some(error.into()),
-            Err(error) => {
-                tracing::debug!(%error, replica = %key.name, "cannot be read yet");
-                return None;
-            }
-        };
-        let replica = key.name.to_string();
-        let lines = lines.filter_map(move |line| {
-            // A log that breaks off has no more lines; its replica's end is told elsewhere.
-            std::future::ready(as_text(line).ok().map(|text| Line { replica: replica.clone(), text }))
-        });
-        self.known.insert(key);
-        self.streams.push(lines.boxed());
-        None
-    }
-
-    /// Whether there is no log to read from.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.streams.is_empty()
-    }
-
-    /// The next line; `None` when no log is left to read.
-    ///
-    /// # Cancel safety
-    /// Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<Line> {
-        self.streams.next().await
-    }
-}
-
-/// How lines are shown: names in a column that grows with them.
-pub(crate) struct Lines {
-    named: bool,
-    timestamps: bool,
-    width: usize,
-}
-
-impl Lines {
-    /// Each with its replica's name.
-    pub(crate) fn named(timestamps: bool) -> Self {
-        Self { named: true, timestamps, width: 0 }
-    }
-
-    /// Without it.
-    pub(crate) fn anonymous(timestamps: bool) -> Self {
-        Self { named: false, timestamps, width: 0 }
-    }
-
-    /// Makes room for a name.
-    pub(crate) fn widen(&mut self, name: &str) {
-        self.width = self.width.max(name.chars().count());
-    }
-
-    /// A name, padded to its column.
-    pub(crate) fn name(&self, style: Style, name: &str) -> String {
-        let padding = self.width.saturating_sub(name.chars().count());
-        format!("{}{}", style.name(name), " ".repeat(padding))
-    }
-
-    /// Prints a line.
-    pub(crate) fn print(&self, style: Style, line: &Line) -> Result<(), Failure> {
-        say!("{}", self.shown(style, line));
-        Ok(())
-    }
-
-    fn shown(&self, style: Style, line: &Line) -> String {
-        let (time, stream, message) = parts(&line.text);
-        let message = safe(message);
-        let message = if stream == "stderr" { style.paint(&message, Tone::Notice) } else { message };
-        let time = match self.timestamps {
-            true => local_time::precise(time).unwrap_or_else(|| time.to_owned()) + " ",
-            false => String::new(),
-        };
-        let time = style.paint(&time, Tone::Faint);
-        if self.named { format!("{} | {time}{message}", self.name(style, &line.replica)) } else { time + &message }
-    }
-}
-
-/// The text of a stored line without its time and stream.
-pub(crate) fn message(line: &str) -> &str {
-    parts(line).2
-}
-
-fn parts(line: &str) -> (&str, &str, &str) {
-    let (time, rest) = line.split_once(' ').unwrap_or(("", line));
-    let (stream, message) = rest.split_once(' ').unwrap_or((rest, ""));
-    (time, stream, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stored_line_is_time_stream_and_text() {
-        assert_eq!(
-            parts("2026-11-24T09:31:12.123456789Z stdout hello there"),
-            ("2026-11-24T09:31:12.123456789Z", "stdout", "hello there")
-        );
-        assert_eq!(message("2026-11-24T09:31:12Z stderr "), "");
-    }
-
-    #[test]
-    fn names_stand_in_a_column_and_alone_there_is_none() {
-        let line = |replica: &str| Line {
-            replica: replica.into(),
-            text: "2026-11-24T09:31:12.123456789Z stdout hello".into(),
-        };
-        let mut lines = Lines::named(false);
-        lines.widen("database-0-abcde");
-        assert_eq!(lines.shown(Style::plain(), &line("web-0-abcde")), "web-0-abcde      | hello");
-        assert_eq!(Lines::anonymous(false).shown(Style::plain(), &line("web-0-abcde")), "hello");
-        assert!(Lines::anonymous(true).shown(Style::plain(), &line("a")).ends_with(" hello"));
     }
 }

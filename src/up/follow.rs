@@ -96,7 +96,7 @@ impl Follow {
                 let replica: Replica = decoded(object)?;
                 self.lines.widen(replica.name());
                 if replica.status.observed.is_some() && !replica.status.phase.is_finished() && !self.ending {
-                    self.follower.add(replica.object_key()).await;
+                    self.follower.add(replica.object_key()).await?;
                 }
                 let told = self.narrator.replica(&replica, Instant::now());
                 self.tell(told)?;
