@@ -39,7 +39,8 @@ pub(crate) const COMPACTION_GROUPS: usize = 256;
 /// The pause between two steps of compaction.
 pub(crate) const COMPACTION_PAUSE: Duration = Duration::from_secs(1);
 
-/// How far the clock of a commit id's maker may differ from the store's. It is less than [`HISTORY_TIME`], so that an
+/// How far the clock of a commit id's maker may differ from the store's. An id is taken for fresh that long before and
+/// after the store's clock reads its time, also where that clock has been set back. It is less than [`HISTORY_TIME`], so that an
 /// id that may have been forgotten is told from a fresh one.
 pub const COMMIT_ID_SKEW: Duration = Duration::from_secs(300);
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use orion_model::{CommitId, Raw, Registry};
+use tokio::time::Instant;
 
 use crate::{
     history::{History, Note},
@@ -77,7 +78,7 @@ async fn begin_history<J: Journal>(
     };
     let records = records(registry, entry)?;
     let Some(newest) = records.last() else { return Err(broken(Missing(floor))) };
-    let note = Note { seq: floor, last: newest.versions.last, at: newest.at, ids: [].into() };
+    let note = Note { seq: floor, last: newest.versions.last, at: newest.at, known: Instant::now(), ids: [].into() };
     Ok(Some((History::behind(&note), entry.mark)))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use orion_model::{ChangeKind, ResourceVersion};
+use tokio::time::Instant;
 
 use crate::{
     history::{History, Note},
@@ -45,7 +46,7 @@ impl State {
         let Some(newest) = records.last() else { return };
         self.version = newest.versions.last;
         let ids = records.iter().map(|record| record.id.clone()).collect();
-        self.history.push(Note { seq, last: self.version, at: newest.at, ids });
+        self.history.push(Note { seq, last: self.version, at: newest.at, known: Instant::now(), ids });
         for record in records {
             self.ring.push(Arc::new(record));
         }

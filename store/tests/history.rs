@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt, TryStreamExt};
 use orion_model::{
-    Client, ClientError, Clock, Commit, CommitId, Object, Op, Precondition, Randomness, Resource, ResourceVersion,
-    Selection, Watch, Whole, Write, backend::Event,
+    Client, ClientError, Clock, Commit, CommitId, Committed, Object, Op, Precondition, Randomness, Resource,
+    ResourceVersion, Selection, Timestamp, Watch, Whole, Write, backend::Event,
 };
 use orion_store::{
     Memory, Sqlite, Store,
@@ -128,6 +128,83 @@ async fn s7_a_sqlite_store_forgets_what_is_old_and_much() {
     let repeated = Commit { id: Some(forgotten), ..many(&client, "again", 1) };
     let refused = client.commit(repeated).await.expect_err("it stays forgotten");
     assert!(matches!(refused, ClientError::Expired { .. }), "{refused:?}");
+    store.close().await;
+}
+
+/// Makes what [`many`] says, in a store on this journal whose clock reads `at`, and closes it.
+async fn fill(journal: &Memory, at: SystemTime, groups: usize) -> Vec<Commit> {
+    let store = open_at(journal, at).await;
+    let client = store.client();
+    let mut made = Vec::new();
+    for n in 0..groups {
+        let commit = many(&client, &format!("z{n}"), 1000);
+        client.commit(commit.clone()).await.expect("it is made");
+        made.push(commit);
+    }
+    store.close().await;
+    made
+}
+
+async fn open_at(journal: &Memory, at: SystemTime) -> Store<Memory> {
+    let randomness = Randomness::system();
+    Store::open(journal.clone(), registry(), Clock::starting_at(at), randomness).await.expect("it opens")
+}
+
+async fn is_forgotten(journal: &Memory) -> bool {
+    journal.head().await.expect("it answers").floor.get() > 1
+}
+
+fn outcome(answer: &Result<Committed, ClientError>) -> &'static str {
+    match answer {
+        Ok(_) => "made",
+        Err(ClientError::Expired { .. }) => "expired",
+        Err(_) => "refused",
+    }
+}
+
+#[tokio::test]
+async fn s6_a_clock_set_back_stops_no_commit_and_makes_no_old_one_again() {
+    let start = SystemTime::now();
+    let journal = Memory::new(&Clock::starting_at(start), &Randomness::system());
+    let made = fill(&journal, start, 13).await;
+    let store = open_at(&journal, start + 11 * MINUTE).await;
+    until("forgetting", async || is_forgotten(&journal).await).await;
+    let floor = journal.head().await.expect("it answers").floor;
+    assert_eq!(floor.get(), 3);
+    store.close().await;
+    let (old, kept) = (&made[0], &made[12]);
+    for back in [0, 600, 3600] {
+        let store = open_at(&journal, start + 11 * MINUTE - Duration::from_secs(back)).await;
+        let client = store.client();
+        client.create(&widget(&format!("w{back}"))).await.expect("the client's own ids are fresh");
+        let nameless = Commit { id: None, ..many(&client, &format!("by-store-{back}"), 1) };
+        orion_model::Backend::commit(&store, nameless).await.expect("the store's own ids are fresh");
+        let again = client.commit(kept.clone()).await.expect("what is kept is known, whatever the clock reads");
+        assert_eq!(again.id, *kept.id.as_ref().expect("it has one"));
+        let stale = CommitId::fresh(Timestamp::from(start - 120 * MINUTE), client.randomness());
+        let stale = Commit { id: Some(stale), ..many(&client, "stale", 1) };
+        assert_eq!(outcome(&client.commit(stale).await), "expired", "set back by {back} s");
+        // Set back by 600 s, the clock reads the old commit's time again: nobody can tell that id from a fresh one.
+        if back != 600 {
+            let answer = client.commit(old.clone()).await;
+            assert_eq!(outcome(&answer), if back == 0 { "expired" } else { "refused" }, "set back by {back} s");
+        }
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn s7_a_clock_that_was_ahead_does_not_stop_compaction() {
+    let now = SystemTime::now();
+    let journal = Memory::new(&Clock::starting_at(now), &Randomness::system());
+    fill(&journal, now + 600 * MINUTE, 13).await;
+    let store = open_at(&journal, now).await;
+    pass(9 * MINUTE).await;
+    store.client().create(&widget("a")).await.expect("it is made");
+    assert!(!is_forgotten(&journal).await, "ten minutes are kept all the same");
+    pass(2 * MINUTE).await;
+    until("forgetting", async || is_forgotten(&journal).await).await;
+    store.client().create(&widget("b")).await.expect("it goes on");
     store.close().await;
 }
 

@@ -11,14 +11,15 @@ use crate::{
 
 impl<J: Journal> Writer<J> {
     pub(super) fn compaction_due(&self) -> Option<Instant> {
-        let wait = self.state.history.due()?.since(self.clock.now());
-        Some(self.rested.max(Instant::now() + wait))
+        let steady = Instant::now();
+        let wait = self.state.history.due_in(self.clock.now(), steady)?;
+        Some(self.rested.max(steady + wait))
     }
 
     /// One small step.
     pub(super) async fn compact(&mut self) {
         self.rested = Instant::now() + COMPACTION_PAUSE;
-        let Some(floor) = self.state.history.floor_at(self.clock.now()) else { return };
+        let Some(floor) = self.state.history.floor_at(self.clock.now(), Instant::now()) else { return };
         if let Err(error) = self.drop_before(floor.seq).await {
             let error = self.failed(error);
             tracing::warn!(%error, "the history could not be shortened");

@@ -35,10 +35,10 @@ impl<J: Journal> Writer<J> {
         if let Some(seq) = self.ids.get(id) {
             return Some(self.outcome(*seq, id).await);
         }
-        if self.state.history.may_have_forgotten(id) {
+        let now = self.clock.now();
+        if self.state.history.may_have_forgotten(id, now) {
             return Some(Err(self.expired(id)));
         }
-        let now = self.clock.now();
         (id.time() > now.after(COMMIT_ID_SKEW)).then(|| {
             let ahead = id.time().since(now);
             Err(ClientError::BadRequest(format!("commit id {id} was made {ahead:?} ahead of the store's clock")))
