@@ -11,6 +11,7 @@
 //! Every file is written beside its place, synced and renamed, so that it reads back whole whatever happens.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     io::Write,
     os::unix::fs::OpenOptionsExt,
@@ -60,6 +61,23 @@ pub struct Record {
     pub end: Option<StatusReport>,
     /// After a restore the server did not know it; it is kept until a person decides.
     pub held: bool,
+}
+
+impl Record {
+    /// Counts another start of its process.
+    pub(crate) fn begin_attempt(&mut self) {
+        self.restarts += u32::from(self.attempt > 0);
+        self.attempt += 1;
+    }
+}
+
+/// What is remembered of replicas.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Records {
+    /// The records, by uid.
+    pub read: Vec<Record>,
+    /// Whose records are there and do not read: torn, or of a newer agent.
+    pub unread: BTreeSet<Uid>,
 }
 
 /// The files of one agent. Cheap to clone.
@@ -120,7 +138,7 @@ impl Ledger {
     /// # Errors
     /// When it cannot be written.
     pub fn keep_identity(&self, identity: &Identity) -> io::Result<()> {
-        write(&self.root.join("identity.json"), identity)
+        write(&self.root.join("identity.json"), identity, Renamed::Synced)
     }
 
     /// Sets the next block of report numbers aside and returns it: from, to (not included).
@@ -130,39 +148,44 @@ impl Ledger {
     pub fn reserve_seqs(&self) -> io::Result<(u64, u64)> {
         let path = self.root.join("seq");
         let from = read::<u64>(&path)?.unwrap_or(1);
-        write(&path, &(from + SEQ_BLOCK))?;
+        write(&path, &(from + SEQ_BLOCK), Renamed::Synced)?;
         Ok((from, from + SEQ_BLOCK))
     }
 
-    /// Every replica that is remembered. One whose file does not read is told and left out.
+    /// Every replica that is remembered.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn records(&self) -> io::Result<Vec<Record>> {
-        let mut records = Vec::new();
+    pub fn records(&self) -> io::Result<Records> {
+        let mut records = Records::default();
         for entry in fs::read_dir(self.root.join("replicas"))? {
             let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
             match read::<Record>(&path) {
-                Ok(Some(record)) => records.push(record),
+                Ok(Some(record)) => records.read.push(record),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "a replica's record does not read; left alone")
+                    tracing::error!(path = %path.display(), %error, "a replica's record does not read; left alone");
+                    records.unread.extend(path.file_stem().and_then(|uid| uid.to_str()).map(Uid::new));
                 }
             }
         }
-        records.sort_by(|a, b| a.uid.cmp(&b.uid));
+        records.read.sort_by(|a, b| a.uid.cmp(&b.uid));
         Ok(records)
     }
 
-    /// Keeps a replica's record; when this returns it survives whatever happens.
+    /// Keeps a replica's record; when this returns there is one whatever happens. After a loss of power it may be the
+    /// one before this: nothing runs then that could contradict it, and the server says again what it wishes. To wait
+    /// for the folder each time would make every start wait for the disk twice.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn keep(&self, record: &Record) -> io::Result<()> {
-        write(&self.record_path(&record.uid), record)
+        let path = self.record_path(&record.uid);
+        let renamed = if path.exists() { Renamed::Unsynced } else { Renamed::Synced };
+        write(&path, record, renamed)
     }
 
     /// Forgets a replica, and marks its log to be removed `keep_for_millis` after `now_millis`.
@@ -172,7 +195,7 @@ impl Ledger {
     pub fn forget(&self, uid: &Uid, now_millis: i64, keep_for_millis: i64) -> io::Result<()> {
         let logs = self.log_dir(uid);
         if logs.is_dir() {
-            write(&logs.join("remove-after"), &now_millis.saturating_add(keep_for_millis))?;
+            write(&logs.join("remove-after"), &now_millis.saturating_add(keep_for_millis), Renamed::Unsynced)?;
         }
         match fs::remove_file(self.record_path(uid)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -216,14 +239,25 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
-fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+/// Whether the folder is synced too after a file has got its name, so that it keeps it over a loss of power.
+#[derive(Clone, Copy)]
+enum Renamed {
+    Synced,
+    Unsynced,
+}
+
+fn write<T: Serialize>(path: &Path, value: &T, renamed: Renamed) -> io::Result<()> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let beside = path.with_extension("new");
     let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(named)?;
     file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(named)?;
-    fs::rename(&beside, path).map_err(named)
+    fs::rename(&beside, path).map_err(named)?;
+    match (renamed, path.parent()) {
+        (Renamed::Synced, Some(folder)) => fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(named),
+        (Renamed::Synced, None) | (Renamed::Unsynced, _) => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -241,10 +275,10 @@ mod tests {
         let (_dir, ledger) = ledger();
         let record = Record { uid: Uid::new("u-1"), replica_id: "web-0".into(), attempt: 3, ..Record::default() };
         ledger.keep(&record).expect("kept");
-        assert_eq!(ledger.records().expect("read"), std::slice::from_ref(&record));
+        assert_eq!(ledger.records().expect("read").read, std::slice::from_ref(&record));
         fs::create_dir_all(ledger.log_dir(&record.uid)).expect("made");
         ledger.forget(&record.uid, 1000, 500).expect("forgotten");
-        assert_eq!(ledger.records().expect("read"), []);
+        assert_eq!(ledger.records().expect("read").read, []);
         ledger.sweep_logs(1499).expect("swept");
         assert!(ledger.log_dir(&record.uid).exists(), "its time is not over");
         ledger.sweep_logs(1500).expect("swept");
@@ -260,11 +294,12 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_record_is_left_out_and_the_others_are_read() {
+    fn a_torn_record_is_named_and_the_others_are_read() {
         let (_dir, ledger) = ledger();
         let record = Record { uid: Uid::new("good"), ..Record::default() };
         ledger.keep(&record).expect("kept");
         fs::write(ledger.record_path(&Uid::new("torn")), b"{\"uid\":").expect("written");
-        assert_eq!(ledger.records().expect("read"), [record]);
+        let records = ledger.records().expect("read");
+        assert_eq!((records.read, records.unread), (vec![record], BTreeSet::from([Uid::new("torn")])));
     }
 }

@@ -17,6 +17,8 @@ use crate::ledger::Ledger;
 
 /// Answers kept for one session at most; a session that is so far behind is resynchronised anyway.
 const MAX_ANSWERS: usize = 4096;
+/// Reports in a hello, which is one frame; the others follow it.
+const HELLO_REPORTS: usize = 500;
 
 /// The shared outbox of one agent. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -49,6 +51,19 @@ impl Outbox {
     /// Gives a report the next number and queues it in place of any older one of its replica.
     pub(crate) fn report(&self, mut report: StatusReport) -> StatusReport {
         let mut contents = self.contents();
+        report.seq = self.next(&mut contents);
+        contents.reports.insert(report.uid.clone(), report.clone());
+        drop(contents);
+        self.0.changed.notify_one();
+        report
+    }
+
+    /// A number above those of all reports so far.
+    pub(crate) fn number(&self) -> u64 {
+        self.next(&mut self.contents())
+    }
+
+    fn next(&self, contents: &mut Contents) -> u64 {
         if contents.next == contents.reserved {
             match self.0.ledger.reserve_seqs() {
                 Ok((next, reserved)) => (contents.next, contents.reserved) = (next, reserved),
@@ -56,13 +71,10 @@ impl Outbox {
                 Err(error) => tracing::error!(%error, "cannot set report numbers aside"),
             }
         }
-        report.seq = contents.next;
+        let number = contents.next;
         contents.next += 1;
         contents.reserved = contents.reserved.max(contents.next);
-        contents.reports.insert(report.uid.clone(), report.clone());
-        drop(contents);
-        self.0.changed.notify_one();
-        report
+        number
     }
 
     /// Queues a report as it is, with the number it already has.
@@ -70,10 +82,12 @@ impl Outbox {
         self.contents().reports.insert(report.uid.clone(), report);
     }
 
-    /// Queues an answer to a command; lost if no session takes it.
+    /// Queues an answer to a command; lost if no session takes it. An answer to one command may be dropped, since the
+    /// command is sent again; what ends a resynchronisation may not.
     pub(crate) fn answer(&self, answer: FromAgent) {
         let mut contents = self.contents();
-        if contents.answers.len() < MAX_ANSWERS {
+        let is_due = matches!(answer, FromAgent::Synced(_) | FromAgent::Want(_));
+        if is_due || contents.answers.len() < MAX_ANSWERS {
             contents.answers.push(answer);
         }
         drop(contents);
@@ -85,13 +99,16 @@ impl Outbox {
         self.contents().reports.remove(uid);
     }
 
-    /// All reports, as a hello carries them, and the highest number among them; answers of an older session are gone.
+    /// The first reports, for the hello, and the highest number among them: the others are there to [`take`](Self::take).
+    /// Answers of an older session are gone.
     pub(crate) fn begin_session(&self) -> (Vec<StatusReport>, u64) {
         let mut contents = self.contents();
         contents.answers.clear();
-        let reports: Vec<_> = contents.reports.values().cloned().collect();
-        let sent = reports.iter().map(|report| report.seq).max().unwrap_or(0);
-        (reports, sent)
+        let mut reports: Vec<_> = contents.reports.values().collect();
+        reports.sort_by_key(|report| report.seq);
+        let hello: Vec<_> = reports.into_iter().take(HELLO_REPORTS).cloned().collect();
+        let sent = hello.last().map_or(0, |report| report.seq);
+        (hello, sent)
     }
 
     /// What a session has to send after the reports up to `sent`: answers first, then reports in order.
@@ -134,6 +151,8 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use orion_types::protocol::{Ack, Synced};
+
     use super::*;
 
     fn report(uid: &str, state: &str) -> StatusReport {
@@ -163,5 +182,29 @@ mod tests {
         assert!(!outbox.is_acknowledged());
         outbox.acknowledge(sent);
         assert!(outbox.is_acknowledged());
+    }
+    #[test]
+    fn a_hello_carries_a_bounded_part_and_the_rest_follows_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let outbox = Outbox::new(Ledger::open(dir.path()).expect("it opens")).expect("numbers");
+        for number in (0..HELLO_REPORTS + 2).rev() {
+            outbox.report(report(&format!("{number:05}"), "ready"));
+        }
+        let (hello, mut sent) = outbox.begin_session();
+        assert_eq!(hello.len(), HELLO_REPORTS);
+        assert_eq!(states(&outbox.take(&mut sent)), ["00001=ready", "00000=ready"]);
+    }
+
+    #[test]
+    fn what_ends_a_resynchronisation_is_never_dropped() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let outbox = Outbox::new(Ledger::open(dir.path()).expect("it opens")).expect("numbers");
+        for _ in 0..=MAX_ANSWERS {
+            outbox.answer(FromAgent::Ack(Ack::default()));
+        }
+        outbox.answer(FromAgent::Synced(Synced::default()));
+        let frames = outbox.take(&mut 0);
+        assert_eq!(frames.len(), MAX_ANSWERS + 1);
+        assert!(matches!(frames.last(), Some(FromAgent::Synced(_))));
     }
 }

@@ -13,7 +13,14 @@
 mod restart;
 mod translate;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use orion_model::{Randomness, ResourceVersion, Timestamp};
 use orion_types::{
@@ -77,6 +84,7 @@ pub(crate) struct Context {
 #[derive(Debug)]
 pub(crate) struct Handle {
     commands: mpsc::Sender<Command>,
+    kept: Arc<AtomicU64>,
 }
 
 impl Handle {
@@ -85,6 +93,16 @@ impl Handle {
         if self.commands.send(command).await.is_err() {
             tracing::debug!("a replica that is forgotten was told something");
         }
+    }
+
+    /// The newest wish that is on the disk: what was told later may not have been accepted.
+    pub(crate) fn kept(&self) -> ResourceVersion {
+        ResourceVersion::new(self.kept.load(Ordering::Acquire))
+    }
+
+    /// Whether its task has ended, because it was forgotten.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.commands.is_closed()
     }
 }
 
@@ -104,6 +122,10 @@ pub(crate) struct Worker {
     context: Arc<Context>,
     found: Found,
     record: Record,
+    /// The version of the record on the disk, for the handle to read.
+    kept: Arc<AtomicU64>,
+    /// The version whose definition the running attempt was started with.
+    launched: ResourceVersion,
     commands: mpsc::Receiver<Command>,
     state: State,
     failures: Failures,
@@ -150,11 +172,18 @@ enum Flow {
 impl Worker {
     /// A replica as its record and what was found of it say, and the way to it.
     pub(crate) fn new(context: Arc<Context>, record: Record, found: Found) -> (Handle, Self) {
+        if let Some(end) = &record.end {
+            // At once: a session that begins before the task runs must find it in its hello.
+            context.outbox.restore(end.clone());
+        }
         let (sender, commands) = mpsc::channel(COMMANDS_WAITING);
+        let kept = Arc::new(AtomicU64::new(record.spec_version.get()));
         let worker = Self {
             context,
             found,
             record,
+            kept: kept.clone(),
+            launched: ResourceVersion::default(),
             commands,
             state: State::Over,
             failures: Failures::default(),
@@ -163,7 +192,7 @@ impl Worker {
             ending: false,
             killed: false,
         };
-        (Handle { commands: sender }, worker)
+        (Handle { commands: sender, kept }, worker)
     }
 
     /// Lives the replica's life.
@@ -185,14 +214,15 @@ impl Worker {
 
     /// Takes up where an earlier agent left off.
     async fn begin(&mut self) {
-        if let Some(report) = &self.record.end {
-            self.context.outbox.restore(report.clone());
+        if self.record.end.is_some() {
             return;
         }
         match std::mem::replace(&mut self.found, Found::Nothing) {
             Found::Live(shim) => {
-                self.state = running(shim);
+                self.state = running(shim.clone());
                 self.look_at_shim().await;
+                // The earlier agent may have accepted a change that it had no time to pass on.
+                self.update_shim(shim).await;
                 self.stop_if_wished().await;
             }
             Found::Ended(end) => self.ended(end).await,
@@ -215,8 +245,8 @@ impl Worker {
             Event::Told(Command::Stop { id, spec_version, reason }) => self.stop(id, spec_version, reason).await,
             Event::Told(Command::EndWithAgent) => self.end_with_agent().await,
             Event::Told(Command::Hold) => {
-                self.record.held = true;
-                self.keep().await;
+                // Where it cannot be kept, the next sync of the restored server holds it again.
+                self.keep(Record { held: true, ..self.record.clone() }).await;
             }
             Event::Due => self.start().await,
             Event::Slow => {
@@ -238,26 +268,36 @@ impl Worker {
             return self.stale(id);
         }
         let is_news = spec_version > self.record.spec_version && self.record.stop.is_none();
+        // A definition that could not be started is tried again when it changes.
+        let starts = is_news && self.may_start();
         if is_news || self.record.definition.is_none() {
-            self.record.spec_version = spec_version;
-            self.record.held = false;
-            if self.record.stop.is_none() {
-                self.record.definition = Some(definition);
+            let mut record = Record { spec_version, held: false, ..self.record.clone() };
+            if record.stop.is_none() {
+                record.definition = Some(definition);
             }
-            if !self.keep().await {
+            if starts {
+                // In the same write: the disk is most of what a start waits for.
+                record.begin_attempt();
+            }
+            if !self.keep(record).await {
+                // What is not on the disk is not accepted: the server sends it again.
                 return;
             }
         }
         self.context.outbox.answer(FromAgent::Ack(Ack { id }));
-        if !is_news {
-            return;
+        if starts {
+            self.launch();
+        } else if is_news && let State::Running { shim, .. } = &self.state {
+            self.update_shim(shim.clone()).await;
         }
-        match &self.state {
-            State::Running { shim, .. } => self.update_shim(shim.clone()).await,
-            // A definition that could not be started is tried again when it changes.
-            State::Waiting { .. } => self.start().await,
-            State::Over if self.record.attempt == 0 && self.record.end.is_none() => self.start().await,
-            State::Over | State::Starting { .. } => {}
+    }
+
+    /// Whether nothing of it runs, and a new definition is a reason to start it.
+    fn may_start(&self) -> bool {
+        match self.state {
+            State::Waiting { .. } => true,
+            State::Over => self.record.attempt == 0 && self.record.end.is_none(),
+            State::Starting { .. } | State::Running { .. } => false,
         }
     }
 
@@ -266,9 +306,9 @@ impl Worker {
             return self.stale(id);
         }
         if self.record.stop.is_none() || spec_version > self.record.spec_version {
-            self.record.spec_version = spec_version;
-            self.record.stop.get_or_insert(reason);
-            if !self.keep().await {
+            let mut record = Record { spec_version, ..self.record.clone() };
+            record.stop.get_or_insert(reason);
+            if !self.keep(record).await {
                 return;
             }
         }
@@ -317,20 +357,26 @@ impl Worker {
 
     /// Starts the process: first the record, then the shim.
     async fn start(&mut self) {
-        let Some(definition) = self.record.definition.clone() else { return };
-        let again = self.record.attempt > 0;
-        self.record.attempt += 1;
-        self.record.restarts += u32::from(again);
-        if !self.keep().await {
+        if self.record.definition.is_none() {
+            return;
+        }
+        let mut record = self.record.clone();
+        record.begin_attempt();
+        if !self.keep(record).await {
             // Without a record nobody would know of the process; the disk may be back in a second.
-            self.record.attempt -= 1;
-            self.record.restarts -= u32::from(again);
             self.state = State::Waiting { until: Instant::now() + Duration::from_secs(1) };
             return;
         }
+        self.launch();
+    }
+
+    /// Has the attempt that is on record made.
+    fn launch(&mut self) {
+        let Some(definition) = &self.record.definition else { return };
+        self.launched = self.record.spec_version;
         let id = self.shim_id();
         let shims = self.context.shims.clone();
-        let definition = translate::definition(&self.context, &self.record, &definition);
+        let definition = translate::definition(&self.context, &self.record, definition);
         let nonce = format!("{:016x}{:016x}", self.context.randomness.u64(), self.context.randomness.u64());
         let launch = tokio::spawn(async move {
             let definition = definition.map_err(LaunchError::Start)?;
@@ -342,8 +388,12 @@ impl Worker {
     async fn launched(&mut self, result: Result<Shim, LaunchError>) {
         match result {
             Ok(shim) => {
-                self.state = running(shim);
+                self.state = running(shim.clone());
                 self.look_at_shim().await;
+                if self.record.spec_version != self.launched {
+                    // It has changed while it started.
+                    self.update_shim(shim).await;
+                }
                 self.stop_if_wished().await;
             }
             Err(error) => {
@@ -411,7 +461,7 @@ impl Worker {
     }
 
     async fn update_shim(&mut self, shim: Shim) {
-        let Some(definition) = &self.record.definition else { return };
+        let (State::Running { .. }, Some(definition)) = (&self.state, &self.record.definition) else { return };
         let (stop, logs) = translate::settings(&self.context, &self.record, definition);
         if let Err(error) = shim.update_settings(stop, logs).await {
             tracing::warn!(replica = %self.record.replica_id, %error, "its settings were not changed in place");
@@ -468,11 +518,14 @@ impl Worker {
             self.last_exit = Some(exit);
         }
         self.state = State::Over;
-        let report = self.report(state, None);
-        self.record.end = Some(report);
-        if self.keep().await && self.record.attempt > 0 {
+        let message = self.last_exit.as_ref().map(|exit| exit.message.clone());
+        let end = StatusReport { seq: self.context.outbox.number(), ..self.status(state, None, message) };
+        if self.keep(Record { end: Some(end.clone()), ..self.record.clone() }).await && self.record.attempt > 0 {
             self.forget_attempt().await;
         }
+        // Told also where the disk fails: the shim's own files stay then, and say the same to the next agent. It gets
+        // a number of its own, since a session that has passed the number on record would not send it.
+        self.record.end = Some(self.context.outbox.report(end));
     }
 
     async fn forget_attempt(&self) {
@@ -491,8 +544,12 @@ impl Worker {
     }
 
     fn report_with(&self, state: &str, pid: Option<i32>, message: Option<String>) -> StatusReport {
+        self.context.outbox.report(self.status(state, pid, message))
+    }
+
+    fn status(&self, state: &str, pid: Option<i32>, message: Option<String>) -> StatusReport {
         let definition = self.record.definition.as_ref();
-        self.context.outbox.report(StatusReport {
+        StatusReport {
             service: definition.map(|definition| definition.name.clone()).unwrap_or_default(),
             replica_id: self.record.replica_id.clone(),
             state: state.to_owned(),
@@ -509,14 +566,18 @@ impl Worker {
             exit: self.last_exit.clone(),
             message: message.filter(|message| !message.is_empty()),
             definition: None,
-        })
+        }
     }
 
-    /// Writes the record; says so where it cannot.
-    async fn keep(&self) -> bool {
-        let (ledger, record) = (self.context.ledger.clone(), self.record.clone());
-        match tokio::task::spawn_blocking(move || ledger.keep(&record)).await {
-            Ok(Ok(())) => true,
+    /// Puts a changed record in the place of this one, if it can be written; otherwise nothing has changed.
+    async fn keep(&mut self, record: Record) -> bool {
+        let ledger = self.context.ledger.clone();
+        match tokio::task::spawn_blocking(move || ledger.keep(&record).map(|()| record)).await {
+            Ok(Ok(record)) => {
+                self.kept.store(record.spec_version.get(), Ordering::Release);
+                self.record = record;
+                true
+            }
             Ok(Err(error)) => {
                 tracing::error!(replica = %self.record.replica_id, %error, "cannot write its record");
                 false

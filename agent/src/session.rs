@@ -128,6 +128,9 @@ impl Session<'_> {
         if let Err(reason) = connection.send(&FromAgent::Hello(Box::new(hello))).await {
             return End::Broken(reason);
         }
+        if let Err(reason) = self.send_all(&mut connection, &mut sent).await {
+            return End::Broken(reason);
+        }
         let (chunk_sender, mut chunks) = mpsc::channel(CHUNKS_WAITING);
         let mut streams = LogStreams::new(self.logs.clone(), chunk_sender);
         let mut beat = beats(HEARTBEAT);
@@ -139,9 +142,10 @@ impl Session<'_> {
             let happening = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled(), if ending.is_none() => Happening::Shutdown,
-                frame = connection.socket.next() => Happening::Frame(frame),
-                () = self.outbox.changed() => Happening::Outbox,
+                // Before what comes in: a server that sends much must not keep the agent from being heard.
                 _ = beat.tick() => Happening::Beat,
+                () = self.outbox.changed() => Happening::Outbox,
+                frame = connection.socket.next() => Happening::Frame(frame),
                 () = tokio::time::sleep_until(heard + SILENT_SERVER) => Happening::Silence,
                 () = self.supervisor.all_ended(), if ending.is_some() && !all_ended => Happening::AllEnded,
                 chunk = chunks.recv() => Happening::Chunk(chunk),

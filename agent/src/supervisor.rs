@@ -29,6 +29,10 @@ pub(crate) struct Supervisor {
     adopt: bool,
     ending: bool,
     replicas: BTreeMap<Uid, Entry>,
+    /// What was found of replicas whose records do not read. It is left alone until the server speaks of it.
+    unread: BTreeMap<Uid, Trace>,
+    /// Those that were told to be forgotten: their entries go when their tasks have ended.
+    forgetting: BTreeSet<Uid>,
     tasks: TaskTracker,
     taken_up: usize,
     session: Session,
@@ -39,6 +43,19 @@ struct Entry {
     spec_version: ResourceVersion,
     replica_id: String,
     held: bool,
+}
+
+/// What was found of a replica without its record: its last attempt as far as is known.
+struct Trace {
+    attempt: u32,
+    found: Found,
+}
+
+impl Default for Trace {
+    /// There was a record, so there may have been an attempt.
+    fn default() -> Self {
+        Self { attempt: 1, found: Found::Nothing }
+    }
 }
 
 /// What the present session has said so far.
@@ -61,6 +78,8 @@ impl Supervisor {
             ending: false,
             taken_up: 0,
             replicas: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            forgetting: BTreeSet::new(),
             tasks,
             session: Session::default(),
         };
@@ -76,7 +95,15 @@ impl Supervisor {
             }
         }
         supervisor.taken_up = live.len();
-        for record in supervisor.context.ledger.records()? {
+        let records = supervisor.context.ledger.records()?;
+        for uid in records.unread {
+            let live = live.remove(&uid).map(|shim| Trace { attempt: shim.id().attempt, found: Found::Live(shim) });
+            let ends = ended.remove(&uid).unwrap_or_default().into_iter();
+            let last = ends.max_by_key(|(id, _)| id.attempt);
+            let last = last.map(|(id, end)| Trace { attempt: id.attempt, found: Found::Ended(end) });
+            supervisor.unread.insert(uid, live.or(last).unwrap_or_default());
+        }
+        for record in records.read {
             let ends = ended.remove(&record.uid).unwrap_or_default();
             let end = supervisor.last_end(&record, ends).await;
             let found = live.remove(&record.uid).map(Found::Live).or(end.map(Found::Ended));
@@ -169,9 +196,10 @@ impl Supervisor {
             return;
         }
         let named = std::mem::take(&mut self.session.named);
+        self.replicas.retain(|_, entry| !entry.handle.has_ended());
         let lacking: Vec<_> = named
             .iter()
-            .filter(|(uid, version)| self.replicas.get(*uid).is_none_or(|entry| entry.spec_version < **version))
+            .filter(|(uid, version)| self.replicas.get(*uid).is_none_or(|entry| entry.handle.kept() < **version))
             .map(|(uid, _)| uid.clone())
             .collect();
         for part in lacking.chunks(WANT_PART) {
@@ -214,9 +242,15 @@ impl Supervisor {
             tracing::error!(%uid, "a launch without a usable uid is ignored");
             return;
         }
-        if !self.replicas.contains_key(&uid) {
+        if !self.has(&uid) {
             let record = Record { uid: uid.clone(), namespace, replica_id, ..Record::default() };
-            self.add(record, Found::Nothing);
+            match self.unread.remove(&uid) {
+                None => self.add(record, Found::Nothing),
+                // With its definition, so that it is taken up as what it is: an attempt of a Run is not made twice.
+                Some(Trace { attempt, found }) => {
+                    self.add(Record { attempt, definition: Some(service.clone()), ..record }, found);
+                }
+            }
         }
         self.define(&uid, id, spec_version, Box::new(service)).await;
     }
@@ -226,7 +260,7 @@ impl Supervisor {
         if !self.takes_work() {
             return;
         }
-        if !self.replicas.contains_key(&update.uid) {
+        if !self.has(&update.uid) {
             // An update of what is not here says that a launch was lost: ask for it.
             self.context.outbox.answer(FromAgent::Want(Want { uids: vec![update.uid] }));
             return;
@@ -257,9 +291,15 @@ impl Supervisor {
         if !self.session.obeyed || !is_file_name(&stop.uid) {
             return;
         }
-        if !self.replicas.contains_key(&stop.uid) && self.takes_work() {
+        if !self.has(&stop.uid) && self.takes_work() {
             let (uid, namespace, replica_id) = (stop.uid.clone(), stop.namespace, stop.replica_id);
-            self.add(Record { uid, namespace, replica_id, ..Record::default() }, Found::Nothing);
+            let record = Record { uid, namespace, replica_id, ..Record::default() };
+            match self.unread.remove(&stop.uid) {
+                Some(Trace { attempt, found: Found::Live(shim) }) => {
+                    self.add(Record { attempt, ..record }, Found::Live(shim));
+                }
+                Some(_) | None => self.add(record, Found::Nothing),
+            }
         }
         let Some(entry) = self.replicas.get_mut(&stop.uid) else { return };
         entry.spec_version = entry.spec_version.max(stop.spec_version);
@@ -268,12 +308,26 @@ impl Supervisor {
         entry.handle.tell(command).await;
     }
 
-    /// A finished replica need not be remembered.
+    /// A finished replica need not be remembered. One that is not finished refuses, so its entry stays as long as its
+    /// task.
     pub(crate) async fn forget(&mut self, forget: Forget) {
         if let Some(entry) = self.replicas.get(&forget.uid) {
             entry.handle.tell(Command::Forget).await;
-            self.replicas.remove(&forget.uid);
+            self.forgetting.insert(forget.uid);
         }
+        for uid in std::mem::take(&mut self.forgetting) {
+            if self.has(&uid) {
+                self.forgetting.insert(uid);
+            }
+        }
+    }
+
+    /// Whether a replica is here. One whose task has ended is no more.
+    fn has(&mut self, uid: &Uid) -> bool {
+        if self.replicas.get(uid).is_some_and(|entry| entry.handle.has_ended()) {
+            self.replicas.remove(uid);
+        }
+        self.replicas.contains_key(uid)
     }
 
     /// Ends every process, to be started again by the next agent.

@@ -31,7 +31,8 @@ pub(super) fn definition(
     Ok(shims::Definition {
         argv,
         env: environment(&context.base_env, definition, placed).into_iter().collect(),
-        cwd: context.workspace_root.join(folder),
+        // Put together from its parts, which leaves out every `.`: people read it in messages.
+        cwd: context.workspace_root.join(folder).components().collect(),
         user: template.user.as_ref().map(|user| user.as_str().to_owned()),
         stop,
         logs,

@@ -12,7 +12,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::Path,
+    path::PathBuf,
 };
 
 use nix::{
@@ -270,7 +270,8 @@ fn missing_program(program: &str, definition: &Definition) -> String {
         let path = definition.env.iter().rev().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, path)| path);
         return format!("no program `{program}` in any folder of PATH ({path})");
     }
-    let path = definition.cwd.join(Path::new(OsStr::from_bytes(program.as_bytes())));
+    // Without the `.` of `./program`: people read it in messages.
+    let path: PathBuf = definition.cwd.join(OsStr::from_bytes(program.as_bytes())).components().collect();
     if path.exists() {
         format!("cannot execute `{program}`: it is there, but the interpreter it names is not")
     } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use orion_model::{ResourceVersion, Uid};
 use orion_types::protocol::{
-    Definition, Forget, FromAgent, Hello, Launch, StatusReport, StopCommand, Sync, SyncEntry, ToAgent, Welcome,
+    Definition, Forget, FromAgent, Hello, Launch, StatusReport, StopCommand, Sync, SyncEntry, ToAgent, Update, Welcome,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{
@@ -98,6 +98,23 @@ impl Session {
             spec_version: ResourceVersion::new(version),
         };
         self.send(ToAgent::Launch(Box::new(launch))).await;
+    }
+
+    pub(crate) async fn update(&mut self, uid: &str, version: u64, definition: Definition) {
+        let update = Update {
+            service_name: "web".into(),
+            config: definition,
+            replica_id: Some(format!("replica-{uid}")),
+            id: format!("update-{uid}-{version}"),
+            uid: Uid::new(uid),
+            namespace: "default".into(),
+            spec_version: ResourceVersion::new(version),
+        };
+        self.send(ToAgent::Update(Box::new(update))).await;
+    }
+
+    pub(crate) async fn ack(&mut self, id: &str) {
+        self.until(id, |frame| matches!(frame, FromAgent::Ack(ack) if ack.id == id).then_some(())).await;
     }
 
     pub(crate) async fn stop(&mut self, uid: &str, version: u64) {

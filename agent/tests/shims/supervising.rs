@@ -34,6 +34,12 @@ tests![
     a_second_agent_on_the_same_directory_is_refused,
     a_superseded_agent_ends_with_an_error,
     a_log_is_sent_as_far_as_there_is_credit,
+    what_could_not_be_written_is_not_acknowledged_and_is_done_when_it_is_said_again,
+    settings_that_change_while_a_process_starts_reach_its_shim,
+    settings_that_an_agent_had_no_time_to_pass_on_reach_the_shim_with_the_next,
+    a_process_whose_record_does_not_read_is_left_alone_until_the_server_speaks_of_it,
+    an_attempt_of_a_run_whose_record_does_not_read_is_not_made_again,
+    what_still_runs_is_not_forgotten,
 ];
 
 /// The files of one agent, and a reaper for what a failed test leaves.
@@ -92,6 +98,17 @@ impl Home {
 
     fn lines(&self, file: &str) -> Vec<String> {
         fs::read_to_string(self.path(file)).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// One that does not end when asked: only its timeout ends it.
+    fn stubborn(&self, timeout: &str) -> Definition {
+        let mut definition = self.script("trap '' TERM; echo started >> $DIR/starts; while :; do sleep 0.02; done");
+        definition.process.settings.stop.timeout = serde_json::from_value(json!(timeout)).expect("a duration");
+        definition
+    }
+
+    fn record(&self, uid: &str) -> PathBuf {
+        self.path("data/agent/replicas").join(format!("{uid}.json"))
     }
 
     fn alive(&self) -> Vec<Stat> {
@@ -221,10 +238,11 @@ async fn an_agent_that_restarts_finds_its_processes_and_knows_how_one_ended_mean
     let agent = home.agent(&server).await;
     let mut session = server.session().await;
     session.launch("a", 1, home.script(FOREVER)).await;
+    // One after the other: two that start together become ready in either order.
+    let before = session.status("a", "ready").await;
     let mut once = home.script("while ! [ -e $DIR/go ]; do sleep 0.01; done; exit 7");
     once.once = true;
     session.launch("b", 2, once).await;
-    let before = session.status("a", "ready").await;
     session.status("b", "ready").await;
     agent.end().await;
     fs::write(home.path("go"), "").expect("writes");
@@ -448,6 +466,139 @@ async fn a_log_is_sent_as_far_as_there_is_credit() {
         .await;
     let texts: Vec<_> = data.lines().filter_map(|line| line.splitn(3, ' ').nth(2)).collect();
     assert_eq!(texts, (1..=9).map(|i| format!("line {i}")).collect::<Vec<_>>());
+    agent.end().await;
+    home.nothing_is_left().await;
+}
+
+async fn what_could_not_be_written_is_not_acknowledged_and_is_done_when_it_is_said_again() {
+    let (home, server) = (Home::new(), Server::start().await);
+    let agent = home.agent(&server).await;
+    let mut session = server.session().await;
+    let (records, away) = (home.path("data/agent/replicas"), home.path("away"));
+    let is_ack = |frame: &FromAgent| matches!(frame, FromAgent::Ack(_));
+
+    fs::rename(&records, &away).expect("moved away");
+    session.launch("a", 1, home.stubborn("10m")).await;
+    assert!(!session.frames_over_heartbeats(2).await.iter().any(is_ack), "the launch is not on the disk");
+    fs::rename(&away, &records).expect("moved back");
+    session.sync(&[("a", 1)]).await;
+    session.until("it is asked for", |frame| matches!(frame, FromAgent::Want(_)).then_some(())).await;
+    session.launch("a", 1, home.stubborn("10m")).await;
+    session.ack("launch-a-1").await;
+    assert!(home.record("a").exists());
+    let ready = session.status("a", "ready").await;
+
+    fs::rename(&records, &away).expect("moved away");
+    session.stop("a", 2).await;
+    assert!(!session.frames_over_heartbeats(2).await.iter().any(is_ack), "the stop is not on the disk");
+    fs::rename(&away, &records).expect("moved back");
+    session.stop("a", 2).await;
+    session.ack("stop-a-2").await;
+    let record = fs::read_to_string(home.record("a")).expect("is there");
+    assert!(record.contains(r#""stop":"Test""#), "{record}");
+    kill_dash_nine(pid(&ready));
+    session.status("a", "stopped").await;
+    agent.end().await;
+    home.nothing_is_left().await;
+}
+
+async fn settings_that_change_while_a_process_starts_reach_its_shim() {
+    let (home, server) = (Home::new(), Server::start().await);
+    let agent = home.agent(&server).await;
+    let mut session = server.session().await;
+    session.launch("a", 1, home.stubborn("10m")).await;
+    session.update("a", 2, home.stubborn("200ms")).await;
+    session.ack("update-a-2").await;
+    session.status("a", "ready").await;
+    session.stop("a", 3).await;
+    session.status("a", "stopped").await;
+    agent.end().await;
+    home.nothing_is_left().await;
+}
+
+async fn settings_that_an_agent_had_no_time_to_pass_on_reach_the_shim_with_the_next() {
+    let (home, server) = (Home::new(), Server::start().await);
+    let agent = home.agent(&server).await;
+    let mut session = server.session().await;
+    session.launch("a", 1, home.stubborn("10m")).await;
+    session.status("a", "ready").await;
+    agent.end().await;
+    drop(session);
+    let mut record: serde_json::Value =
+        serde_json::from_slice(&fs::read(home.record("a")).expect("is there")).expect("reads");
+    record["definition"] = serde_json::to_value(home.stubborn("200ms")).expect("serialises");
+    fs::write(home.record("a"), record.to_string()).expect("writes");
+
+    let agent = home.agent(&server).await;
+    let mut session = server.session().await;
+    session.stop("a", 2).await;
+    session.status("a", "stopped").await;
+    assert_eq!(home.lines("starts").len(), 1);
+    agent.end().await;
+    home.nothing_is_left().await;
+}
+
+async fn a_process_whose_record_does_not_read_is_left_alone_until_the_server_speaks_of_it() {
+    let (home, server) = (Home::new(), Server::start().await);
+    let agent = home.agent(&server).await;
+    let mut session = server.session().await;
+    session.launch("a", 1, home.script(FOREVER)).await;
+    let before = session.status("a", "ready").await;
+    agent.end().await;
+    drop(session);
+    fs::write(home.record("a"), "{\"uid\":").expect("writes");
+
+    let agent = home.agent(&server).await;
+    let mut session = server.session().await;
+    session.sync(&[]).await;
+    session.frames_over_heartbeats(1).await;
+    assert!(is_alive(pid(&before)), "nobody has asked for its end");
+    session.sync(&[("a", 1)]).await;
+    session.until("it is asked for", |frame| matches!(frame, FromAgent::Want(_)).then_some(())).await;
+    session.launch("a", 1, home.script(FOREVER)).await;
+    let ready = session.status("a", "ready").await;
+    assert_eq!((ready.pid, ready.attempt), (before.pid, 1), "it is taken up, and none started beside it");
+    session.stop("a", 2).await;
+    session.status("a", "stopped").await;
+    assert_eq!(home.lines("starts").len(), 1);
+    assert!(!is_alive(pid(&before)));
+    agent.end().await;
+    home.nothing_is_left().await;
+}
+
+async fn an_attempt_of_a_run_whose_record_does_not_read_is_not_made_again() {
+    let (home, server) = (Home::new(), Server::start().await);
+    let agent = home.agent(&server).await;
+    let mut session = server.session().await;
+    let mut once = home.script("echo ran >> $DIR/starts; exit 3");
+    once.once = true;
+    session.launch("r", 1, once.clone()).await;
+    session.status("r", "exited").await;
+    agent.end().await;
+    drop(session);
+    fs::write(home.record("r"), "").expect("writes");
+
+    let agent = home.agent(&server).await;
+    let mut session = server.session().await;
+    session.launch("r", 1, once).await;
+    let exited = session.status("r", "exited").await;
+    assert_eq!(exited.exit.expect("it ended").reason, "ShimLost", "what is not known is not made up");
+    assert_eq!(home.lines("starts"), ["ran"]);
+    agent.end().await;
+    home.nothing_is_left().await;
+}
+
+async fn what_still_runs_is_not_forgotten() {
+    let (home, server) = (Home::new(), Server::start().await);
+    let agent = home.agent(&server).await;
+    let mut session = server.session().await;
+    session.launch("a", 1, home.script(FOREVER)).await;
+    let ready = session.status("a", "ready").await;
+    session.forget("a").await;
+    session.frames_over_heartbeats(1).await;
+    session.stop("a", 2).await;
+    session.status("a", "stopped").await;
+    assert!(!is_alive(pid(&ready)), "it was still the agent's to stop");
     agent.end().await;
     home.nothing_is_left().await;
 }
