@@ -73,7 +73,13 @@ impl Listener {
 
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match &self.0 {
-            Inner::Tcp(listener) => listener.accept().await.map(|(stream, remote)| Accepted::Tcp(stream, remote)),
+            Inner::Tcp(listener) => {
+                let (stream, remote) = listener.accept().await?;
+                // Answers, watch events and agents' commands are small and leave at once. One that is gone already
+                // refuses the option, and is noticed as gone by whoever reads from it.
+                drop(stream.set_nodelay(true));
+                Ok(Accepted::Tcp(stream, remote))
+            }
             Inner::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
         }
     }
