@@ -64,11 +64,11 @@ async fn within_lost_after_nothing_restarts() {
     assert!(world.replicas().await.iter().all(|replica| replica.status.disposition == Disposition::Active));
 }
 
-/// What comes back after it was given up: no duplicates within 20 s, and a ready process at every instant; whether or
-/// not the gateway has what was given up ended at once.
+/// What comes back after it was given up: no duplicates within 20 s, and a ready process at every instant where there
+/// was one; whether or not its agent has ended what was given up.
 #[tokio::test(start_paused = true)]
 async fn a_late_return_leaves_one_copy_and_no_instant_without_one() {
-    for (ends_lost, elsewhere) in [(false, true), (true, true), (false, false)] {
+    for (ends_lost, elsewhere) in [(false, true), (true, true), (false, false), (true, false)] {
         let case = format!("ends lost: {ends_lost}, another node: {elsewhere}");
         let world = World::new(if elsewhere { 2 } else { 1 }).await;
         world.fleet().ends_lost = ends_lost;
@@ -85,7 +85,9 @@ async fn a_late_return_leaves_one_copy_and_no_instant_without_one() {
         world.contact(&node, Contact::Connected).await;
         let returned = Instant::now();
         while returned.elapsed() < Duration::from_secs(20) {
-            assert!(world.ready_processes("web") >= 1, "{case}, after {:?}", returned.elapsed());
+            let has_one = world.ready_processes("web") >= 1;
+            // The only process there was ended with its agent: another one comes, but no instant can be promised.
+            assert!(has_one || (ends_lost && !elsewhere), "{case}, after {:?}", returned.elapsed());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!((world.processes(), world.unfinished().await.len()), (1, 1), "{case}");

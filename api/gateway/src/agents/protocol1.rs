@@ -393,8 +393,9 @@ impl Dialect for Protocol1 {
     }
 }
 
-/// The version by which a sync names a replica; `None` for one that it does not name. What is to end is named by what
-/// the agent has, so that it neither asks for a definition of it nor takes it for unknown: a stop follows.
+/// The version by which a sync names a replica; `None` for one that it does not name. What is to end or to wait is named
+/// by what the agent has, so that it neither asks for a definition of it nor takes it for unknown and ends it: a stop
+/// follows where one is due.
 fn named_version(wish: Wish, known: Known) -> Option<ResourceVersion> {
     match wish {
         Wish::Run(version) => Some(version),

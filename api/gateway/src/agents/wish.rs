@@ -1,18 +1,22 @@
 //! What a node should do about a replica: a pure function of the object as the store has it.
 
 use orion_model::{Object, ResourceVersion};
-use orion_types::Replica;
+use orion_types::{
+    Replica,
+    replica::{Disposition, phase},
+};
 
 /// What a node should do about a replica. The version is the one commands about it carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// Run it by this version of its definition.
     Run(ResourceVersion),
-    /// Nothing yet: it waits for hooks.
+    /// Nothing yet: it waits for hooks, or was given up with its node and is about to be judged anew. What there is of
+    /// it is left as it is.
     Wait,
     /// End it, and say so when nothing of it is left.
     Stop(ResourceVersion),
-    /// It is over, given up, or not this node's: if anything of it still runs, end that.
+    /// It is over, or not this node's: if anything of it still runs, end that.
     Over(ResourceVersion),
 }
 
@@ -20,7 +24,11 @@ pub(super) enum Wish {
 pub(super) fn wish(replica: Option<&Replica>) -> Wish {
     let Some(replica) = replica else { return Wish::Over(ResourceVersion::ZERO) };
     let version = replica.metadata().spec_version;
-    if orion_types::replica::phase(replica).is_finished() {
+    if is_given_up(replica) {
+        // Its process may be the only one. Now that its node is heard it becomes active again, and whoever made it ends
+        // one copy too many.
+        Wish::Wait
+    } else if phase(replica).is_finished() {
         Wish::Over(version)
     } else if replica.is_stop_wished() {
         Wish::Stop(version)
@@ -31,10 +39,20 @@ pub(super) fn wish(replica: Option<&Replica>) -> Wish {
     }
 }
 
+/// Whether it counts as over only because its node was given up.
+fn is_given_up(replica: &Replica) -> bool {
+    if replica.status.disposition != Disposition::Lost || replica.is_stop_wished() {
+        return false;
+    }
+    let mut taken_back = replica.clone();
+    taken_back.status.disposition = Disposition::Active;
+    !phase(&taken_back).is_finished()
+}
+
 #[cfg(test)]
 mod tests {
     use orion_model::Timestamp;
-    use orion_types::replica::{Disposition, Exit, Observed, ProcessState, ReplicaSpec, Stop};
+    use orion_types::replica::{Exit, Observed, ProcessState, ReplicaSpec, Stop};
 
     use super::*;
 
@@ -55,7 +73,7 @@ mod tests {
     #[test]
     fn what_a_node_should_do_follows_from_the_replica() {
         let stop = || Some(Stop { reason: "ScaledDown".into() });
-        let table: [(&str, Replica, Wish); 9] = [
+        let table: [(&str, Replica, Wish); 12] = [
             ("bound", replica(|_| {}), Wish::Run(V)),
             ("running", replica(|r| r.status.observed = says(ProcessState::Ready)), Wish::Run(V)),
             ("gated", replica(|r| r.spec.gates = vec!["a:b".into()]), Wish::Wait),
@@ -81,7 +99,32 @@ mod tests {
                 }),
                 Wish::Over(V),
             ),
-            ("given up", replica(|r| r.status.disposition = Disposition::Lost), Wish::Over(V)),
+            ("given up", replica(|r| r.status.disposition = Disposition::Lost), Wish::Wait),
+            (
+                "given up, and its end is wished",
+                replica(|r| {
+                    r.status.disposition = Disposition::Lost;
+                    r.spec.stop = stop();
+                }),
+                Wish::Over(V),
+            ),
+            (
+                "given up, and deleted",
+                replica(|r| {
+                    r.status.disposition = Disposition::Lost;
+                    r.metadata.deletion_timestamp = Some(Timestamp::UNIX_EPOCH);
+                }),
+                Wish::Over(V),
+            ),
+            (
+                "given up, a finished attempt",
+                replica(|r| {
+                    r.status.disposition = Disposition::Lost;
+                    r.spec.run_name = Some("run".into());
+                    r.status.observed = says(ProcessState::Exited);
+                }),
+                Wish::Over(V),
+            ),
             (
                 "a finished attempt",
                 replica(|r| {

@@ -172,7 +172,7 @@ async fn what_it_cannot_do_is_not_sent_and_the_replica_says_why() {
 }
 
 #[tokio::test]
-async fn a_replica_that_vanishes_or_is_given_up_is_stopped() {
+async fn a_replica_that_vanishes_is_stopped_and_one_given_up_only_when_its_end_is_wished() {
     let world = World::start().await;
     world.service(json!({})).await;
     world.replica("web-0-aaaaa", "node-1").await;
@@ -183,9 +183,10 @@ async fn a_replica_that_vanishes_or_is_given_up_is_stopped() {
     world.until_state("web-0-aaaaa", "ready").await;
     world.until_state("web-1-bbbbb", "ready").await;
     world.give_up("web-0-aaaaa").await;
-    assert_eq!(next(&mut agent).await, ("stop".into(), json!({"serviceName": "web", "replicaId": "web-0-aaaaa"})));
     world.remove("web-1-bbbbb").await;
     assert_eq!(next(&mut agent).await, ("stop".into(), json!({"serviceName": "web", "replicaId": "web-1-bbbbb"})));
+    world.wish_stop("web-0-aaaaa").await;
+    assert_eq!(next(&mut agent).await, ("stop".into(), json!({"serviceName": "web", "replicaId": "web-0-aaaaa"})));
 }
 
 #[tokio::test]

@@ -162,19 +162,44 @@ async fn a_replica_that_vanishes_from_the_store_is_stopped_and_forgotten() {
 }
 
 #[tokio::test]
-async fn a_replica_that_was_given_up_is_stopped_where_it_still_runs_and_stays_given_up() {
+async fn what_was_given_up_and_still_runs_is_left_alone_until_its_end_is_wished() {
+    let world = World::start().await;
+    world.service(json!({})).await;
+    let web = world.replica("web-0-aaaaa", "node-1").await;
+    let surplus = world.replica("web-1-bbbbb", "node-1").await;
+    world.give_up("web-0-aaaaa").await;
+    world.wish_stop("web-1-bbbbb").await;
+    world.give_up("web-1-bbbbb").await;
+    let holds = json!([report(&web, 5, "running"), report(&surplus, 6, "running")]);
+    let mut agent = Agent::welcomed(&world, hello_with("node-1", json!({"replicas": holds}))).await;
+    let named: Vec<_> = agent.named().await.into_iter().map(|entry| entry["replicaId"].clone()).collect();
+    assert!(named.contains(&json!("web-0-aaaaa")), "an agent ends what it is not told of: {named:?}");
+    agent.say_synced().await;
+    let stop = agent.command("stop").await;
+    assert_eq!((&stop["replicaId"], &stop["reason"]), (&json!("web-1-bbbbb"), &json!("ScaledDown")));
+    agent.ack(&stop).await;
+    agent.report(report(&surplus, 7, "stopped")).await;
+    assert_eq!(agent.command("forget").await["replicaId"], "web-1-bbbbb");
+    let late = world.until_state("web-0-aaaaa", "running").await;
+    assert_eq!(late.status.phase.to_string(), "Lost", "a late report does not undo it");
+    agent.expect_no_command(&world, "node-1").await;
+    // The Node controller has it back, and the Service controller keeps the other one.
+    world.take_back("web-0-aaaaa").await;
+    agent.expect_no_command(&world, "node-1").await;
+    world.wish_stop("web-0-aaaaa").await;
+    assert_eq!(agent.command("stop").await["replicaId"], "web-0-aaaaa");
+}
+
+#[tokio::test]
+async fn what_was_given_up_and_removed_is_named_no_more() {
     let world = World::start().await;
     world.service(json!({})).await;
     let web = world.replica("web-0-aaaaa", "node-1").await;
     world.give_up("web-0-aaaaa").await;
+    world.remove("web-0-aaaaa").await;
     let holds = json!([report(&web, 5, "running")]);
-    let (mut agent, _) = Agent::synced(&world, hello_with("node-1", json!({"replicas": holds}))).await;
-    let stop = agent.find("stop").await;
-    assert_eq!(stop["reason"], "Lost");
-    let late = world.until_state("web-0-aaaaa", "running").await;
-    assert_eq!(late.status.phase.to_string(), "Lost", "a late report does not undo it");
-    agent.report(report(&web, 6, "stopped")).await;
-    assert_eq!(agent.find("forget").await["uid"], json!(web.metadata.uid));
+    let mut agent = Agent::welcomed(&world, hello_with("node-1", json!({"replicas": holds}))).await;
+    assert!(agent.named().await.is_empty(), "so its agent ends it");
 }
 
 #[tokio::test]

@@ -139,9 +139,18 @@ impl World {
 
     /// The Node controller gives a replica up.
     pub(crate) async fn give_up(&self, name: &str) -> Replica {
+        self.judge(name, Disposition::Lost).await
+    }
+
+    /// The Node controller has heard its node again.
+    pub(crate) async fn take_back(&self, name: &str) -> Replica {
+        self.judge(name, Disposition::Active).await
+    }
+
+    async fn judge(&self, name: &str, disposition: Disposition) -> Replica {
         let replica = self.read(name).await.expect("it is there");
         let mut status = replica.status.clone();
-        status.disposition = Disposition::Lost;
+        status.disposition = disposition;
         self.client.update_status(&replica, status).await.expect("written")
     }
 

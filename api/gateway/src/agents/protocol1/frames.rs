@@ -4,7 +4,6 @@ use orion_model::{Key, Object};
 use orion_types::{
     Replica,
     protocol::{Definition, Launch, SYNC_PART, StopCommand, Sync, SyncEntry, ToAgent, Update},
-    replica::Disposition,
 };
 
 use crate::agents::command::{CommandId, Verb};
@@ -57,7 +56,6 @@ fn stop_reason(replica: Option<&Replica>) -> String {
     let Some(replica) = replica else { return "Gone".into() };
     match &replica.spec.stop {
         Some(stop) => stop.reason.clone(),
-        None if replica.status.disposition == Disposition::Lost => "Lost".into(),
         None if replica.is_being_deleted() => "Deleted".into(),
         None => "Over".into(),
     }
