@@ -21,7 +21,10 @@ use orion_types::{
     node::{NodeObserved, NodeSpec},
 };
 use serde_json::json;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::{Id, JoinError, JoinSet},
+    time::Instant,
+};
 
 use super::{Shared, own_writes::OwnWrites, register::Assessment};
 
@@ -31,15 +34,14 @@ const MAX_WRITES: usize = 32;
 /// A look at all nodes at least this often, whatever the deadlines say.
 const IDLE: Duration = Duration::from_secs(60);
 
-type Outcome = (String, Result<Node, ClientError>);
-
 /// Keeps the stored Nodes as the gateway sees them.
 pub(super) struct Nodes {
     shared: Arc<Shared>,
     own: OwnWrites<Node>,
     dirty: BTreeSet<String>,
-    writing: BTreeSet<String>,
-    writes: JoinSet<Outcome>,
+    /// Whose write each task makes.
+    writing: BTreeMap<Id, String>,
+    writes: JoinSet<Result<Node, ClientError>>,
     retries: BTreeMap<String, (Retry, Instant)>,
     next_look: Instant,
 }
@@ -50,7 +52,7 @@ impl Nodes {
             shared,
             own: OwnWrites::default(),
             dirty: BTreeSet::new(),
-            writing: BTreeSet::new(),
+            writing: BTreeMap::new(),
             writes: JoinSet::new(),
             retries: BTreeMap::new(),
             next_look: Instant::now() + IDLE,
@@ -74,10 +76,7 @@ impl Nodes {
                     }
                     None => return,
                 },
-                Some(outcome) = self.writes.join_next() => match outcome {
-                    Ok((name, result)) => self.written(name, result),
-                    Err(error) => tracing::error!(%error, "a write of a Node has panicked"),
-                },
+                Some(outcome) = self.writes.join_next_with_id() => self.ended(outcome),
                 () = tokio::time::sleep_until(self.next_look) => self.look_at_all(),
             }
         }
@@ -91,21 +90,14 @@ impl Nodes {
     fn work(&mut self) {
         let now = Instant::now();
         for name in std::mem::take(&mut self.dirty) {
-            let waits = self.retries.get(&name).is_some_and(|(_, at)| now < *at);
-            if self.writing.contains(&name) || self.writes.len() >= MAX_WRITES || waits {
-                self.dirty_later(name);
+            if self.writing.values().any(|written| *written == name) || self.writes.len() >= MAX_WRITES {
+                // The end of a write has it looked at again.
+                self.dirty.insert(name);
+            } else if let Some((_, at)) = self.retries.get(&name).filter(|(_, at)| now < *at) {
+                self.next_look = self.next_look.min(*at);
             } else {
                 self.assess(name, now);
             }
-        }
-    }
-
-    /// Looks at a node again when the write that holds it up has ended, or its wait.
-    fn dirty_later(&mut self, name: String) {
-        if let Some((_, at)) = self.retries.get(&name) {
-            self.next_look = self.next_look.min(*at);
-        } else {
-            self.dirty.insert(name);
         }
     }
 
@@ -134,19 +126,25 @@ impl Nodes {
 
     fn write(&mut self, name: String, writes: Vec<Write>) {
         let client = self.shared.client.clone();
-        self.writing.insert(name.clone());
-        self.writes.spawn(async move {
-            let result = client.commit(Commit { writes, ..Commit::default() }).await;
-            let node = result.and_then(|committed| {
-                let written = committed.into_single().ok_or_else(|| ClientError::Unavailable("no result".into()))?;
-                Node::decode(&written.object).map_err(Into::into)
-            });
-            (name, node)
+        let task = self.writes.spawn(async move {
+            let committed = client.commit(Commit { writes, ..Commit::default() }).await?;
+            let written = committed.into_single().ok_or_else(|| ClientError::Unavailable("no result".into()))?;
+            Node::decode(&written.object).map_err(Into::into)
         });
+        self.writing.insert(task.id(), name);
+    }
+
+    fn ended(&mut self, outcome: Result<(Id, Result<Node, ClientError>), JoinError>) {
+        let (id, result) = outcome.unwrap_or_else(|error| {
+            tracing::error!(%error, "a write of a Node has panicked");
+            (error.id(), Err(ClientError::Unavailable("its write has panicked".into())))
+        });
+        if let Some(name) = self.writing.remove(&id) {
+            self.written(name, result);
+        }
     }
 
     fn written(&mut self, name: String, result: Result<Node, ClientError>) {
-        self.writing.remove(&name);
         match result {
             Ok(node) => {
                 tracing::debug!(node = name, contact = ?node.status.observed.as_ref().map(|o| o.contact), "a Node is written");

@@ -17,6 +17,7 @@ pub(crate) enum Mood {
     Open,
     Held,
     Refusing,
+    Panicking,
 }
 
 /// The test's side.
@@ -62,6 +63,7 @@ impl Backend for Gated {
             let mood = *mood.wait_for(|mood| *mood != Mood::Held).await.expect("the gate lives");
             match mood {
                 Mood::Refusing => Err(ClientError::Unavailable("the gate refuses".into())),
+                Mood::Panicking => panic!("the gate panics"),
                 Mood::Open | Mood::Held => backend.commit(commit).await,
             }
         })

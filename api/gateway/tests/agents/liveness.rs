@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     client::{Agent, hello, hello_with},
+    gate::Mood,
     world::{World, eventually, settings},
 };
 
@@ -55,6 +56,16 @@ async fn what_people_declared_of_a_node_stays_and_a_hello_adds_to_it() {
     let _agent = Agent::welcomed(&world, hello("node-1")).await;
     let node = world.until_node("node-1", Node::is_connected).await;
     assert!(node.spec.cordoned);
+}
+
+#[tokio::test]
+async fn a_node_whose_write_panicked_is_written_again() {
+    let world = World::start().await;
+    world.gate.set(Mood::Panicking);
+    let _agent = Agent::welcomed(&world, hello("node-1")).await;
+    eventually("its write is tried", || async { (world.gate.tried() > 0).then_some(()) }).await;
+    world.gate.set(Mood::Open);
+    world.until_node("node-1", Node::is_connected).await;
 }
 
 #[tokio::test]
