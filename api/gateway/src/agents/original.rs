@@ -42,7 +42,7 @@ pub(super) struct Original {
     launching: BTreeMap<Uid, String>,
     /// Frames that may go.
     ready: VecDeque<String>,
-    /// Replicas whose stop was queued in this session, and whether that has been written down.
+    /// Replicas whose stop was queued in this session, and whether that has been written down; until they are gone.
     stopped: BTreeMap<Uid, StopSent>,
     /// What runs there as far as this session knows, to end what vanishes from the store.
     running: BTreeMap<Uid, Named>,
@@ -164,6 +164,9 @@ impl Original {
     fn end_what_is_gone(&mut self, uid: &Uid) {
         self.stop(uid);
         self.running.remove(uid);
+        if matches!(self.stopped.get(uid), Some(StopSent::Noted)) {
+            self.stopped.remove(uid);
+        }
     }
 
     /// Writes down the stops that have reached the socket.
@@ -181,6 +184,8 @@ impl Original {
             self.running.remove(&uid);
             if let Some(replica) = self.reports.replica(&key, &uid) {
                 self.reports.make(&replica, stopped(replica.status.observed.as_ref()));
+            } else {
+                self.stopped.remove(&uid);
             }
         }
     }
