@@ -32,6 +32,9 @@ use serde_json::{Value, json};
 
 use self::plan::{Input, Plan, plan};
 
+/// Where a configuration is sent to be applied.
+pub(crate) const PATH: &str = "/api/apply";
+
 /// How often a plan is made anew when what it was made from has moved.
 const TRIES: usize = 8;
 
@@ -67,6 +70,9 @@ pub struct Apply {
     client: Client,
 }
 
+/// What was answered, and the Config as it was written, if it was.
+type Applied = (ApplyAnswer, Option<Stored>);
+
 /// What a plan is made from, all at one version.
 struct World {
     config: Option<Config>,
@@ -80,7 +86,7 @@ impl Apply {
         Self { client }
     }
 
-    /// Applies a text.
+    /// Applies a text, and says in the audit whether it took effect or was refused.
     ///
     /// # Errors
     /// All that is wrong with it, or why the commit was not made; nothing has changed then, unless the outcome is
@@ -93,21 +99,25 @@ impl Apply {
         options: ApplyOptions,
     ) -> Result<ApplyAnswer, ApplyError> {
         let id = CommitId::fresh(self.client.clock().now(), self.client.randomness());
-        let (answer, _) = self.try_apply(caller, text, format, options, id).await?;
-        Ok(answer)
+        let names = names(text, format, options);
+        let what = names.as_ref().map_or_else(|_| PATH.to_owned(), |names| key_of(names).to_string());
+        let applied = match names {
+            Ok(names) => self.try_apply(caller, names, text, format, options, id).await,
+            Err(error) => Err(error),
+        };
+        Audit { caller, verb: "apply", what }.record(verdict(&applied, options));
+        applied.map(|(answer, _)| answer)
     }
 
     async fn try_apply(
         &self,
         caller: &Caller,
+        names: Parsed,
         text: &str,
         format: Format,
         options: ApplyOptions,
         id: CommitId,
-    ) -> Result<(ApplyAnswer, Option<Stored>), ApplyError> {
-        // The names decide what is read; everything else is checked against what was read.
-        let names = OrionConfig::parse(text, format, &Options { strict: options.strict, ..Options::default() })
-            .map_err(ApplyError::Invalid)?;
+    ) -> Result<Applied, ApplyError> {
         refuse_prune_of_default(&names, options)?;
         let mut last_conflict = None;
         for _ in 0..TRIES {
@@ -117,16 +127,9 @@ impl Apply {
             expect(&parsed, world.config.as_ref(), options)?;
             let plan = self.plan(caller, &parsed, &world, options)?;
             match self.commit(plan, &parsed, &world, options, id.clone()).await {
-                Ok((answer, config)) => {
-                    let version = Some(answer.resource_version);
-                    audit(caller, &parsed, options, Verdict::Allowed { version });
-                    return Ok((answer, config));
-                }
+                Ok(applied) => return Ok(applied),
                 Err(error) if error.is_conflict() || error.is_not_found() => last_conflict = Some(error),
-                Err(error) => {
-                    audit(caller, &parsed, options, Verdict::Denied(Status::from(&error).code));
-                    return Err(error.into());
-                }
+                Err(error) => return Err(error.into()),
             }
         }
         Err(last_conflict.unwrap_or_else(|| ClientError::Unavailable("apply was never tried".into())).into())
@@ -172,7 +175,7 @@ impl Apply {
         world: &World,
         options: ApplyOptions,
         id: CommitId,
-    ) -> Result<(ApplyAnswer, Option<Stored>), ClientError> {
+    ) -> Result<Applied, ClientError> {
         let mut answer = ApplyAnswer {
             status: "accepted".into(),
             resource_version: world.config.as_ref().map(|config| config.metadata.resource_version).unwrap_or_default(),
@@ -218,8 +221,7 @@ fn expect(parsed: &Parsed, config: Option<&Config>, options: ApplyOptions) -> Re
     if matches {
         return Ok(());
     }
-    let key = ObjectKey::new(Config::KIND, parsed.namespace.as_str(), parsed.name.as_str());
-    Err(ClientError::Conflict { key, expected: Some(expected), current })
+    Err(ClientError::Conflict { key: key_of(parsed), expected: Some(expected), current })
 }
 
 /// What a Config last said, read by today's rules. One that no longer reads says nothing: its fields are then left
@@ -236,10 +238,23 @@ fn last_said(config: &Config) -> Parsed {
     })
 }
 
-fn audit(caller: &Caller, parsed: &Parsed, options: ApplyOptions, verdict: Verdict) {
-    let key = ObjectKey::new(Config::KIND, parsed.namespace.as_str(), parsed.name.as_str());
-    let verdict = if options.dry_run { Verdict::DryRun } else { verdict };
-    Audit::of(caller, "apply", &key).record(verdict);
+/// A text read for the names in it: they decide what of the store is read, and everything else is checked against that.
+fn names(text: &str, format: Format, options: ApplyOptions) -> Result<Parsed, ApplyError> {
+    OrionConfig::parse(text, format, &Options { strict: options.strict, ..Options::default() })
+        .map_err(ApplyError::Invalid)
+}
+
+fn key_of(parsed: &Parsed) -> ObjectKey {
+    ObjectKey::new(Config::KIND, parsed.namespace.as_str(), parsed.name.as_str())
+}
+
+fn verdict(applied: &Result<Applied, ApplyError>, options: ApplyOptions) -> Verdict {
+    match applied {
+        Ok(_) if options.dry_run => Verdict::DryRun,
+        Ok((answer, _)) => Verdict::Allowed { version: Some(answer.resource_version) },
+        Err(ApplyError::Invalid(_)) => Verdict::Denied(400),
+        Err(ApplyError::Client(error)) => Verdict::Denied(Status::from(error).code),
+    }
 }
 
 impl WriteHandler for Apply {
@@ -278,7 +293,11 @@ impl Apply {
             ..ApplyOptions::default()
         };
         let text = as_file(&key, &desired).to_string();
-        let applied = self.try_apply(&request.caller, &text, Format::Json, options, request.id).await;
+        // Whoever asked for the write says in the audit what became of it.
+        let applied = match names(&text, Format::Json, options) {
+            Ok(names) => self.try_apply(&request.caller, names, &text, Format::Json, options, request.id).await,
+            Err(error) => Err(error),
+        };
         let (answer, written) = applied.map_err(|error| match error {
             ApplyError::Invalid(issues) => ClientError::Invalid { key: key.clone(), issues },
             ApplyError::Client(error) => error,

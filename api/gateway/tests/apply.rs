@@ -4,7 +4,12 @@ use orion_apiserver::Caller;
 use orion_gateway::apply::{Apply, ApplyError, ApplyOptions};
 use orion_model::{Client, ClientError, Issue, List, Object, Registry, Resource, Selection};
 use orion_store::{Store, journal::memory::Memory};
-use orion_types::{Config, Job, Kinds, Node, Plugin, Service, applied::ApplyAnswer, config::Format, service::Replicas};
+use orion_types::{
+    Config, Job, Kinds, Node, Plugin, Service,
+    applied::ApplyAnswer,
+    config::Format,
+    service::{Replicas, ServiceStatus},
+};
 use serde_json::json;
 
 struct World {
@@ -320,11 +325,17 @@ async fn a_revision_that_was_refused_is_named_when_the_same_file_comes_again() {
         "conditions": [{"type": "Progressing", "status": "False", "reason": "StartError", "message": "no such file",
             "lastTransitionTime": "2026-11-24T10:00:00Z"}]
     }));
-    world.client.update_status(&web, status.expect("a status")).await.expect("writes");
-    let answer = world.applied(SHOP).await;
-    let told =
-        answer.warnings.iter().any(|warning| warning.path == "service/web" && warning.message.contains("no such file"));
-    assert!(told, "{:?}", answer.warnings);
+    let status: ServiceStatus = status.expect("a status");
+    let web = world.client.update_status(&web, status.clone()).await.expect("writes");
+    let told = |answer: ApplyAnswer, says: &str| {
+        let of_web = |warning: &&Issue| warning.path == "service/web" && warning.message.contains("no such file");
+        let found = answer.warnings.iter().find(of_web).expect("is told");
+        assert!(found.message.contains(says), "{}", found.message);
+    };
+    told(world.applied(SHOP).await, "not tried again until its definition changes");
+    let first = ServiceStatus { stable: None, ..status };
+    world.client.update_status(&web, first).await.expect("writes");
+    told(world.applied(SHOP).await, "goes on being tried");
     world.close().await;
 }
 

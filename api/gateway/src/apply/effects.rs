@@ -111,7 +111,8 @@ pub(super) fn no_surge(
     ))
 }
 
-/// That what the file says has been tried and refused, and is not tried again by saying it again.
+/// That what the file says has been tried and refused, and is not tried again by saying it again. Where nothing was
+/// stable before, there is nothing to go back to and its replicas are tried on.
 pub(super) fn refused_revision(kind: &Kind, name: &str, live: &Value) -> Option<Issue> {
     let failed = live.pointer("/status/failed").and_then(Value::as_str)?;
     if *kind != Service::KIND || live.pointer("/status/current").and_then(Value::as_str) != Some(failed) {
@@ -120,10 +121,15 @@ pub(super) fn refused_revision(kind: &Kind, name: &str, live: &Value) -> Option<
     let conditions = live.pointer("/status/conditions").and_then(Value::as_array);
     let progressing = conditions.into_iter().flatten().find(|condition| condition["type"] == "Progressing");
     let why = progressing.and_then(|condition| condition["message"].as_str()).unwrap_or("its rollout failed");
-    Some(Issue::at(
-        format!("service/{name}"),
-        format!("this version was tried and refused ({why}) and is not tried again until its definition changes"),
-    ))
+    let told = match live.pointer("/status/stable").and_then(Value::as_str) {
+        Some(_) => {
+            format!("this version was tried and refused ({why}) and is not tried again until its definition changes")
+        }
+        None => format!(
+            "this version was tried and has failed ({why}); with none before it to go back to, it goes on being tried"
+        ),
+    };
+    Some(Issue::at(format!("service/{name}"), told))
 }
 
 fn job(spec: &Map<String, Value>) -> Option<JobSpec> {
