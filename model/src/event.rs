@@ -128,7 +128,7 @@ impl Resource for Event {
         let schema = Schema::inline::<Self>();
         let mut properties = schema.get("properties").and_then(|p| p.as_object()).cloned().unwrap_or_default();
         properties.shift_remove("metadata");
-        Definition::new(Self::KIND, Schema::of_properties(properties, &[]))
+        Definition::of::<Self>(Schema::of_properties(properties, &[]))
             .without_status()
             .column("TYPE", "type")
             .column("REASON", "reason")

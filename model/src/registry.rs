@@ -23,6 +23,7 @@ pub struct Column {
     pub wide: bool,
 }
 
+type Decodes = fn(&Raw) -> Result<(), DecodeError>;
 type Validate = Arc<dyn Fn(&Raw, Option<&Raw>) -> Result<Vec<Issue>, DecodeError> + Send + Sync>;
 type Derive = Arc<dyn Fn(&Raw) -> Result<Vec<(FieldPath, Value)>, DecodeError> + Send + Sync>;
 
@@ -41,12 +42,19 @@ pub struct Definition {
     pub selectable: Vec<FieldPath>,
     /// Fields shown only as hashes.
     pub sensitive: Vec<FieldPath>,
+    /// Whether an object reads as the kind's type; `None` where the kind has none.
+    decodes: Option<Decodes>,
     validate: Vec<Validate>,
     derive: Vec<Derive>,
 }
 
 impl Definition {
-    /// The definition of a kind with this schema.
+    /// The definition of a kind with a type: what does not read as one is refused, whatever the schema lets through.
+    pub fn of<K: Resource>(schema: Schema) -> Self {
+        Self { decodes: Some(|raw| K::decode(raw).map(drop)), ..Self::new(K::KIND, schema) }
+    }
+
+    /// The definition of a kind without a type, which is what its schema says.
     pub fn new(kind: Kind, schema: Schema) -> Self {
         Self {
             kind,
@@ -55,6 +63,7 @@ impl Definition {
             columns: Vec::new(),
             selectable: Vec::new(),
             sensitive: Vec::new(),
+            decodes: None,
             validate: Vec::new(),
             derive: Vec::new(),
         }
@@ -121,16 +130,17 @@ impl Definition {
         self
     }
 
-    /// What is wrong with a new state beside the old one: by schema first, then by the kind's own checks.
+    /// What is wrong with a new state beside the old one: by schema first, then by the kind's type, then by its own
+    /// checks.
     pub fn issues(&self, new: &Raw, old: Option<&Raw>) -> Vec<Issue> {
         let issues = self.schema.issues(&new.to_value());
         if !issues.is_empty() {
             return issues;
         }
-        self.validate
-            .iter()
-            .flat_map(|check| check(new, old).unwrap_or_else(|error| vec![Issue::at(error.path, error.message)]))
-            .collect()
+        if let Some(Err(error)) = self.decodes.map(|decodes| decodes(new)) {
+            return vec![undecoded(error)];
+        }
+        self.validate.iter().flat_map(|check| check(new, old).unwrap_or_else(|error| vec![undecoded(error)])).collect()
     }
 
     /// The fields that are functions of this state, with their values.
@@ -160,6 +170,10 @@ impl Definition {
         }
         Ok(())
     }
+}
+
+fn undecoded(error: DecodeError) -> Issue {
+    Issue::at(error.path, error.message)
 }
 
 impl fmt::Debug for Definition {
@@ -294,3 +308,59 @@ kinds!(A, B, C, D, E, F, G, H, I);
 kinds!(A, B, C, D, E, F, G, H, I, J);
 kinds!(A, B, C, D, E, F, G, H, I, J, K);
 kinds!(A, B, C, D, E, F, G, H, I, J, K, L);
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Deserializer, Serialize, de::Error};
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Resource, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+    #[resource(kind = Tank, group = "tests.orion", version = "v1")]
+    struct TankSpec {
+        level: Level,
+    }
+
+    /// Even, which its schema does not say.
+    #[derive(Clone, Debug, Serialize, JsonSchema)]
+    struct Level(u32);
+
+    impl<'de> Deserialize<'de> for Level {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let level = u32::deserialize(deserializer)?;
+            if level % 2 == 0 { Ok(Self(level)) } else { Err(D::Error::custom("must be even")) }
+        }
+    }
+
+    fn issues(definition: &Definition, level: u32) -> Vec<Issue> {
+        let value = json!({"metadata": {"name": "a"}, "spec": {"level": level}});
+        definition.issues(&Raw::from_value(Tank::KIND, value).expect("it is an object"), None)
+    }
+
+    #[test]
+    fn what_does_not_read_as_its_type_is_invalid_though_the_kind_has_no_checks() {
+        let typed = Tank::definition();
+        assert_eq!(issues(&typed, 4), []);
+        assert_eq!(issues(&typed, 3), [Issue::at("spec.level", "must be even")]);
+        let untyped = Definition::new(Tank::KIND, typed.schema);
+        assert_eq!(issues(&untyped, 3), [], "the schema alone lets it through");
+    }
+
+    #[test]
+    fn checks_see_only_what_reads_as_its_type() {
+        let checked = Tank::definition().validate::<Tank>(|_, _| vec![Issue::at("spec", "is never right")]);
+        assert_eq!(issues(&checked, 4), [Issue::at("spec", "is never right")]);
+        assert_eq!(issues(&checked, 3).len(), 1, "and what does not is told once");
+    }
+
+    #[test]
+    fn the_events_of_every_registry_are_typed() {
+        let event = crate::Event::definition();
+        let raw = Raw::from_value(crate::Event::KIND, json!({"metadata": {"name": "a"}, "eventTime": "yesterday"}));
+        let issues = event.issues(&raw.expect("it is an object"), None);
+        assert_eq!(issues.len(), 1, "{issues:?}");
+        assert_eq!(issues[0].path, "eventTime");
+    }
+}

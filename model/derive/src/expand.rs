@@ -148,7 +148,7 @@ fn resource(input: &DeriveInput, attributes: &Attributes, model: &TokenStream) -
 
             fn definition() -> #model::Definition {
                 let schema = #model::schema::Schema::of::<#spec, #status>();
-                #model::Definition::new(<Self as #model::object::Resource>::KIND, schema)
+                #model::Definition::of::<Self>(schema)
                     #without_status
                     #(#columns)*
                     #(.selectable(#selectable))*
