@@ -130,7 +130,9 @@ impl Status {
             (409, "NotLeader") => {
                 ClientError::NotLeader { lease: key, epoch: details.expected_version.unwrap_or_default() }
             }
-            (409, "OwnedElsewhere") => ClientError::OwnedElsewhere { key, whose: self.message },
+            (409, "OwnedElsewhere") => {
+                unframed(self.message, |whose| ClientError::OwnedElsewhere { key: key.clone(), whose })
+            }
             (409, "BeingDeleted") => ClientError::BeingDeleted { key, refused: self.message },
             (409, _) => {
                 ClientError::Conflict { key, expected: details.expected_version, current: details.current_version }
@@ -144,10 +146,11 @@ impl Status {
                 ClientError::Invalid { key, issues }
             }
             (410, _) => {
-                ClientError::Expired { what: self.message, oldest: details.current_version.unwrap_or_default() }
+                let oldest = details.current_version.unwrap_or_default();
+                unframed(self.message, |what| ClientError::Expired { what, oldest })
             }
             (504, _) => match details.commit_id.and_then(|id| id.parse::<CommitId>().ok()) {
-                Some(id) => ClientError::Unknown { id, reason: self.message },
+                Some(id) => unframed(self.message, |reason| ClientError::Unknown { id: id.clone(), reason }),
                 None => ClientError::Unavailable(self.message),
             },
             (401, _) => ClientError::Unauthorized(self.message),
@@ -158,6 +161,16 @@ impl Status {
             (_, _) => ClientError::BadRequest(self.message),
         }
     }
+}
+
+/// The error whose sentence `message` is: what `frame` puts around its own words is taken off again. Where it is another
+/// sentence, as one about another object, its words are all of it.
+fn unframed(message: String, frame: impl Fn(String) -> ClientError) -> ClientError {
+    const WORDS: char = '\0';
+    let shown = frame(WORDS.to_string()).to_string();
+    let (before, after) = shown.split_once(WORDS).unwrap_or_default();
+    let words = message.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).map(str::to_owned);
+    frame(words.unwrap_or(message))
 }
 
 impl From<&ClientError> for Status {
@@ -259,14 +272,42 @@ mod tests {
             ClientError::BadRequest("no".into()),
             ClientError::Forbidden("no".into()),
             ClientError::Unauthorized("no".into()),
+            ClientError::Expired { what: "commit 5-a".into(), oldest: ResourceVersion::new(9) },
             ClientError::Unavailable("later".into()),
             ClientError::Unknown { id: "5-000000000000000a".parse().expect("an id"), reason: "r".into() },
             ClientError::Stopped("fsync".into()),
             ClientError::Unsupported("no".into()),
+            ClientError::UnknownKind(Lease::KIND),
         ];
         for error in errors {
             let back = Status::from(&error).into_error(&key);
             assert_eq!(std::mem::discriminant(&back), std::mem::discriminant(&error), "{error}");
+            assert_eq!(back.to_string(), error.to_string());
         }
+    }
+
+    #[test]
+    fn errors_that_are_others_to_a_client_keep_their_sentence() {
+        let key = ObjectKey::new(Lease::KIND, "default", "a");
+        let decode = crate::object::DecodeError { key: key.clone(), path: "spec.a".into(), message: "is wrong".into() };
+        let bad_id = "x".parse::<CommitId>().expect_err("it is none");
+        let errors = [
+            ClientError::TooLarge { what: "a commit".into(), size: 9, limit: 8 },
+            ClientError::Decode(decode),
+            ClientError::CommitId(bad_id),
+        ];
+        for error in errors {
+            assert_eq!(Status::from(&error).into_error(&key).to_string(), error.to_string());
+        }
+    }
+
+    #[test]
+    fn a_sentence_about_another_object_stays_whole() {
+        let shop = ObjectKey::new(Lease::KIND, "default", "shop");
+        let error = ClientError::OwnedElsewhere { key: shop, whose: "is another's".into() };
+        let status = Status { details: None, ..Status::from(&error) };
+        let about = ObjectKey::new(Lease::KIND, "default", "config");
+        let ClientError::OwnedElsewhere { whose, .. } = status.into_error(&about) else { panic!("it is the same") };
+        assert_eq!(whose, error.to_string(), "it names the object that it is about");
     }
 }
