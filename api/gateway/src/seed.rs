@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused_and_named() {
-        let table: [(&[(&str, &str)], u16, &str); 6] = [
+        type Said<'a> = &'a [(&'a str, &'a str)];
+        let table: [(Said<'_>, u16, &str); 6] = [
             (&[("dryrun", "true")], 400, "\"dryrun\" here; did you mean \"dryRun\"?"),
             (&[("DRYRUN", "true")], 400, "did you mean \"dryRun\"?"),
             (&[("colour", "red")], 400, "\"colour\""),
