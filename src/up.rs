@@ -16,6 +16,8 @@ use std::{
 
 use orion_agent::{Agent, AgentError, environment::Inherit, host, shims::ShimProgram};
 use orion_http::ApplyOptions;
+use orion_model::{Resource, Selection};
+use orion_types::Replica;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +35,8 @@ use crate::{
     control_plane::{ControlPlane, Options},
     endpoint::{DATA_DIR, DEFAULT_URL, Endpoint},
     failure::Failure,
-    out::{self, say},
-    remote::Remote,
+    out::{self, note, say},
+    remote::{Remote, text},
     shutdown::{self, Shutdown},
     style::{Style, Tone},
 };
@@ -175,19 +177,30 @@ fn agent_ended(ended: Result<Result<(), AgentError>, JoinError>) -> Result<(), F
     }
 }
 
-/// What the server refuses, although it was checked, ends all: a person who starts something looks at what it says.
+/// What the server refuses, although it was checked, ends an `up` that has nothing else to look after. Processes that
+/// were taken over from an earlier one are not to end for it: they are followed, and what was refused is told.
 async fn apply_and_follow(
     remote: &Remote,
     items: &[Item],
     follow: &mut Follow,
     running: &mut background::Running,
 ) -> Result<(), Failure> {
-    apply::apply_all(remote, items, ApplyOptions::default()).await?;
+    if let Err(refused) = apply::apply_all(remote, items, ApplyOptions::default()).await {
+        if !something_runs(remote).await? {
+            return Err(refused);
+        }
+        note!("orion: {refused}\nnothing was changed; what ran before runs on");
+    }
     let end = if running.in_background() { "orion down" } else { "Ctrl-C" };
     let hint = format!("look: orion get all, orion why NAME, orion logs NAME; {end} ends all");
     say!("{}", Style::of_stdout().paint(&hint, Tone::Faint));
     running.applied()?;
     follow.run(remote).await
+}
+
+async fn something_runs(remote: &Remote) -> Result<bool, Failure> {
+    let replicas = remote.client.list(&Selection::all(Replica::KIND)).await?.items;
+    Ok(replicas.iter().any(|replica| !text(replica, "/status/observed/pid").is_empty()))
 }
 
 fn place(up: &cli::Up, files: &[PathBuf]) -> Result<Place, Failure> {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use orion_http::{Deletion, WatchEvent, WriteOptions};
-use orion_model::{FieldSelector, ObjectKey, Selection};
+use orion_model::{FieldSelector, LabelSelector, ObjectKey, Resource, Selection};
+use orion_types::{Job, JobRun, Replica, Service};
 
 use crate::{
     cli::{self, Global},
@@ -27,7 +28,8 @@ pub(crate) async fn run(global: &Global, delete: &cli::Delete) -> Result<(), Fai
     let mut pending = Vec::new();
     for key in keys {
         match remote.client.delete(&key, WriteOptions::default()).await? {
-            Deletion::Gone => say!("{} deleted", shown(&key)),
+            Deletion::Gone if delete.no_wait || process_label(&key).is_none() => say!("{} deleted", shown(&key)),
+            Deletion::Gone => pending.push(key),
             Deletion::Pending(_) if delete.no_wait => say!("{} is being deleted", shown(&key)),
             Deletion::Pending(_) => pending.push(key),
         }
@@ -48,7 +50,7 @@ async fn all_gone(remote: &Remote, mut pending: Vec<ObjectKey>, line: &mut Statu
     while let Some(key) = pending.first().cloned() {
         let waiting = pending.iter().map(|key| format!("{} to be gone", shown(key))).collect();
         line.wait_for(waiting);
-        let mut gone = std::pin::pin!(gone(remote, &key));
+        let mut gone = std::pin::pin!(all_of_it_gone(remote, &key));
         loop {
             tokio::select! {
                 biased;
@@ -84,6 +86,30 @@ async fn named(remote: &Remote, delete: &cli::Delete) -> Result<Vec<ObjectKey>, 
         }
     }
     Ok(keys)
+}
+
+/// The label by which replicas say whose they are, for the kinds that have some.
+fn process_label(key: &ObjectKey) -> Option<&'static str> {
+    [(Service::KIND, "orion/service"), (Job::KIND, "orion/job"), (JobRun::KIND, "orion/run")]
+        .into_iter()
+        .find_map(|(kind, label)| (key.kind == kind).then_some(label))
+}
+
+/// Waits until an object and the processes it had are gone: what was deleted must not be running still.
+async fn all_of_it_gone(remote: &Remote, key: &ObjectKey) -> Result<(), Failure> {
+    gone(remote, key).await?;
+    let Some(label) = process_label(key) else { return Ok(()) };
+    let replicas = Selection::all(Replica::KIND)
+        .in_namespace(key.namespace.clone())
+        .with_labels(LabelSelector::equals(label, &*key.name));
+    let over = ["Lost", "Stopped", "Succeeded", "Failed"];
+    loop {
+        let listing = remote.client.list(&replicas).await?;
+        if listing.items.iter().all(|replica| over.contains(&text(replica, "/status/phase").as_str())) {
+            return Ok(());
+        }
+        tokio::time::sleep(TURN).await;
+    }
 }
 
 /// Waits until an object is gone.

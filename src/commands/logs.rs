@@ -22,6 +22,9 @@ pub(crate) use self::{
     lines::{Line, Lines, message},
 };
 
+/// How long after a log broke off it is read on.
+const RESUME_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Shows logs.
 pub(crate) async fn run(global: &Global, logs: &cli::Logs) -> Result<(), Failure> {
     if let Some(since) = logs.since.as_deref().filter(|since| !is_time_or_age(since)) {
@@ -139,6 +142,8 @@ async fn follow(remote: &Remote, selection: Selection, options: LogOptions, time
     let style = Style::of_stdout();
     let mut lines = Lines::named(timestamps);
     let mut follower = Follower::new(remote.client.clone(), options);
+    let mut resume = tokio::time::interval(RESUME_AFTER);
+    resume.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut changes = std::pin::pin!(remote.client.watch(selection, None));
     loop {
         tokio::select! {
@@ -156,6 +161,7 @@ async fn follow(remote: &Remote, selection: Selection, options: LogOptions, time
                 Some(Err(error)) => return Err(error.into()),
                 None => return Ok(()),
             },
+            _ = resume.tick(), if follower.has_broken() => follower.resume().await,
             line = follower.next(), if !follower.is_idle() => {
                 if let Some(line) = line {
                     lines.print(style, &line)?;

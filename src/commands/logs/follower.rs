@@ -1,15 +1,15 @@
-//! The logs of several replicas, merged as they come.
+//! The logs of several replicas, merged as they come. One whose connection breaks is read on from where it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{
-    StreamExt,
+    Stream, StreamExt,
     stream::{BoxStream, SelectAll},
 };
 use orion_http::{HttpClient, LogOptions};
 use orion_model::{ClientError, ObjectKey};
 
-use super::lines::{Line, as_text};
+use super::lines::{Line, as_text, parts};
 use crate::failure::Failure;
 
 /// Streams read at the same time.
@@ -20,13 +20,22 @@ pub(crate) struct Follower {
     client: HttpClient,
     options: LogOptions,
     known: BTreeSet<ObjectKey>,
-    streams: SelectAll<BoxStream<'static, Line>>,
+    /// Those that broke off, with the time of the last line.
+    broken: BTreeMap<ObjectKey, Option<String>>,
+    streams: SelectAll<BoxStream<'static, Happening>>,
+}
+
+/// What a followed log does.
+enum Happening {
+    Line(Line),
+    /// It has ended, or its connection has.
+    End(ObjectKey, Option<String>),
 }
 
 impl Follower {
     /// None yet.
     pub(crate) fn new(client: HttpClient, options: LogOptions) -> Self {
-        Self { client, options, known: BTreeSet::new(), streams: SelectAll::new() }
+        Self { client, options, known: BTreeSet::new(), broken: BTreeMap::new(), streams: SelectAll::new() }
     }
 
     /// Adds a replica whose log can be read; one that cannot be read yet may be added again later.
@@ -37,7 +46,12 @@ impl Follower {
         if self.known.contains(&key) || self.streams.len() >= MAX_STREAMS {
             return Ok(());
         }
-        let lines = match self.client.logs(&key, &self.options).await {
+        let last = self.broken.get(&key).cloned().flatten();
+        let mut options = self.options.clone();
+        if let Some(since) = &last {
+            options = LogOptions { since: Some(since.clone()), tail: None, ..options };
+        }
+        let lines = match self.client.logs(&key, &options).await {
             Ok(lines) => lines,
             Err(error @ (ClientError::Invalid { .. } | ClientError::BadRequest(_))) => return Err(error.into()),
             Err(error) => {
@@ -45,14 +59,24 @@ impl Follower {
                 return Ok(());
             }
         };
-        let replica = key.name.to_string();
-        let lines = lines.filter_map(move |line| {
-            // A log that breaks off has no more lines; its replica's end is told elsewhere.
-            std::future::ready(as_text(line).ok().map(|text| Line { replica: replica.clone(), text }))
-        });
+        self.broken.remove(&key);
+        self.streams.push(followed(key.clone(), lines, last));
         self.known.insert(key);
-        self.streams.push(lines.boxed());
         Ok(())
+    }
+
+    /// Takes those that broke off up again. One that cannot be asked for any more has nothing more to say.
+    pub(crate) async fn resume(&mut self) {
+        for key in self.broken.keys().cloned().collect::<Vec<_>>() {
+            if self.add(key.clone()).await.is_err() {
+                self.broken.remove(&key);
+            }
+        }
+    }
+
+    /// Whether some broke off.
+    pub(crate) fn has_broken(&self) -> bool {
+        !self.broken.is_empty()
     }
 
     /// Whether there is no log to read from.
@@ -65,6 +89,39 @@ impl Follower {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Line> {
-        self.streams.next().await
+        loop {
+            match self.streams.next().await? {
+                Happening::Line(line) => return Some(line),
+                Happening::End(key, last) => {
+                    self.known.remove(&key);
+                    self.broken.insert(key, last);
+                }
+            }
+        }
     }
+}
+
+/// The lines after the one of time `last`, and then that there are no more.
+fn followed<B: AsRef<[u8]> + 'static>(
+    key: ObjectKey,
+    lines: impl Stream<Item = Result<B, ClientError>> + Send + 'static,
+    last: Option<String>,
+) -> BoxStream<'static, Happening> {
+    let state = (lines.boxed(), last, Some(key));
+    futures::stream::unfold(state, |(mut lines, mut last, key)| async move {
+        let key = key?;
+        loop {
+            match lines.next().await.map(as_text) {
+                // The line that was the last before the break comes again.
+                Some(Ok(text)) if last.as_deref().is_some_and(|last| parts(&text).0 <= last) => {}
+                Some(Ok(text)) => {
+                    last = Some(parts(&text).0.to_owned());
+                    let line = Line { replica: key.name.to_string(), text };
+                    return Some((Happening::Line(line), (lines, last, Some(key))));
+                }
+                Some(Err(_)) | None => return Some((Happening::End(key, last.clone()), (lines, last, None))),
+            }
+        }
+    })
+    .boxed()
 }
