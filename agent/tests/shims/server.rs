@@ -153,12 +153,16 @@ impl Session {
 
     /// Waits for the frame that `wanted` makes something of.
     pub(crate) async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(FromAgent) -> Option<T>) -> T {
-        loop {
-            let frame = self.next().await.unwrap_or_else(|| panic!("closed before: {what}"));
-            if let Some(found) = wanted(frame) {
-                return found;
+        let found = async {
+            loop {
+                let frame = self.next().await.unwrap_or_else(|| panic!("closed before: {what}"));
+                if let Some(found) = wanted(frame) {
+                    return found;
+                }
             }
-        }
+        };
+        // Heartbeats go on whatever else does not.
+        tokio::time::timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("never: {what}"))
     }
 
     /// Waits until a replica stands so.
