@@ -25,7 +25,7 @@ use std::{
 use orion_model::{Randomness, ResourceVersion, Timestamp};
 use orion_types::{
     protocol::{Ack, Definition, FromAgent, Stale, StatusReport},
-    replica::Exit,
+    replica::{ENDED_WITH_AGENT, Exit},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -484,7 +484,8 @@ impl Worker {
         }
         if self.is_once() {
             let state = if exit.reason == translate::START_ERROR { "failed" } else { "exited" };
-            return self.finish(state, Some(exit)).await;
+            let reason = if self.ending && !exit.is_success() { ENDED_WITH_AGENT.to_owned() } else { exit.reason };
+            return self.finish(state, Some(Exit { reason, ..exit })).await;
         }
         self.started_at = None;
         self.forget_attempt().await;

@@ -26,6 +26,10 @@ use crate::process::Settings;
 /// The finalizer that keeps a Replica until its process is known to be gone; its creator removes it.
 pub const PROCESS_FINALIZER: &str = "orion/process";
 
+/// The reason of the exit of an attempt that was ended because its agent ended with its processes: as with a lost node,
+/// that is no failure of the attempt's own.
+pub const ENDED_WITH_AGENT: &str = "EndedWithAgent";
+
 /// The condition that says whether the scheduler could place a Replica.
 pub const PLACED: &str = "Placed";
 

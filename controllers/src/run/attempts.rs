@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use orion_model::Object;
 use orion_types::{
     JobRun, Replica,
-    replica::{Exit, Phase},
+    replica::{ENDED_WITH_AGENT, Exit, Phase},
     run::Attempt,
 };
 
@@ -76,6 +76,7 @@ fn seen(replica: &Arc<Replica>, before: Option<Attempt>) -> Known {
         Phase::Lost => Standing::Lost,
         // Given up once, it does not count even where its end is learnt later.
         Phase::Failed | Phase::Stopped | Phase::Stopping if lost_before => Standing::Lost,
+        Phase::Failed if exit.as_ref().is_some_and(|exit| exit.reason == ENDED_WITH_AGENT) => Standing::Lost,
         Phase::Failed => Standing::Failed,
         Phase::Stopped => Standing::Stopped,
         Phase::Stopping => Standing::Ending,

@@ -194,6 +194,21 @@ fn a_lost_node_does_not_count_and_the_lost_attempt_is_to_stop_when_it_comes_back
 }
 
 #[test]
+fn an_attempt_that_ended_with_its_agent_does_not_count() {
+    let mut world = World::new(|spec| spec.backoff_limit = 0);
+    world.reconcile();
+    world.edit("migrate-1", |replica| {
+        let exit = Some(Exit { reason: "EndedWithAgent".into(), ..Exit::default() });
+        replica.status.observed = Some(Observed { state: ProcessState::Exited, exit, ..Observed::default() });
+        replica.status.phase = phase(replica);
+    });
+    assert_eq!(world.reconcile().start, Some(2), "at once");
+    world.exits(2, 0);
+    assert_eq!(world.ended(), (RunPhase::Succeeded, "", Some(0)));
+    assert_eq!(world.attempts(), [(1, None, true), (2, Some(0), false)]);
+}
+
+#[test]
 fn a_lost_attempt_that_turns_out_to_have_succeeded_ends_the_run() {
     let mut world = World::new(|_| {});
     world.reconcile();
