@@ -75,9 +75,9 @@ async fn send(remote: &Remote, document: &Document, options: ApplyOptions) -> Re
         Err(ApplyError::Client(ClientError::Conflict { expected, current, .. })) => {
             Err(Failure::refused(moved(document, expected, current)))
         }
-        // The server's whole sentence, which names the object: the request was about no object of its own.
-        Err(ApplyError::Client(ClientError::OwnedElsewhere { whose, .. })) => {
-            Err(Failure::refused(format!("{}: {whose} (--force)", document.sources())))
+        Err(ApplyError::Client(ClientError::OwnedElsewhere { key, whose })) => {
+            let advice = "rename it, or take it over with --force";
+            Err(Failure::refused(format!("{}: {} {whose}; {advice}", document.sources(), key.name)))
         }
         Err(ApplyError::Client(error)) => Err(error.into()),
     }
