@@ -37,7 +37,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
 ];
 
 /// Packages that stand on the house from outside, as a user's would.
-const OUTSIDE: [&str; 2] = ["orion-benches", "orion-example-website"];
+const OUTSIDE: [&str; 2] = ["orion-benches", "website"];
 
 fn direct(package: &Package) -> BTreeSet<String> {
     let normal = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal && !d.optional);
