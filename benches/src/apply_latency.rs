@@ -26,7 +26,7 @@ use crate::{
 /// Commits that must be on the disk one after another before the process may start: the apply, the replica, its node.
 const COMMITS: u32 = 3;
 
-/// Records of the agent that must be: what it was told to run.
+/// Records of the agent that must be on the disk: what it was told to run.
 const RECORDS: u32 = 1;
 
 /// Ways over a socket: the apply and its answer, and the launch on its way to the agent, taken as a whole one.
@@ -91,7 +91,9 @@ pub(crate) async fn measure(programs: &Programs, settings: &Settings) -> anyhow:
     }
     floor.measure(folder.path(), &applier.client, applier.sleeper, &starts, half).await?;
     print(&samples, &floor);
-    print_phases(&applier.watched(settings.phases).await?);
+    if settings.phases > 0 {
+        print_phases(&applier.watched(settings.phases).await?);
+    }
     Ok(())
 }
 

@@ -15,10 +15,17 @@ mod monotonic;
 mod shim_cost;
 mod starts;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
+
+/// Between two measurements: ext4 passes over inodes that were freed in the last 5 s, one by one, and the files of the
+/// first would be in the way of the second's.
+const SETTLE: Duration = Duration::from_secs(6);
 
 /// Measures Orion beside the machine's own limits.
 #[derive(Debug, Parser)]
@@ -73,6 +80,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Measurement::Shim(settings)) => shim(settings).await,
         None => {
             apply(apply_latency::Settings::default()).await?;
+            tokio::time::sleep(SETTLE).await;
             shim(shim_cost::Settings::default()).await
         }
     }
