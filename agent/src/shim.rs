@@ -7,9 +7,9 @@
 //! ```text
 //! agent                                    shim                              process
 //! lock the record, spawn     ----------->  fd 0 record, fd 1 socketpair
-//!                                          bind the socket, note itself
-//!                            <-- bound
-//! run {definition}           ----------->  fork, session, user, exec  ---->  main
+//! run {definition}           ----------->  bind the socket, note itself
+//!                            <-- bound     take the definition
+//!                                          fork, session, user, exec  ---->  main
 //!                            <-- started   note it
 //! (may die, come back, ask by the socket)  logs, requests
 //!                                          main ends, or stop: end all below it until no child is left
@@ -17,8 +17,9 @@
 //!                            <-- exited    end
 //! ```
 //!
-//! An agent that dies before `run` leaves no process: the shim reads the end of the socketpair and ends. One that dies
-//! later leaves a shim that is found by its locked record.
+//! The definition waits in the socketpair until the shim is bound. An agent that dies before it has sent it leaves no
+//! process: the shim reads the end of the socketpair and ends. One that dies later leaves a shim that is found by its
+//! locked record.
 
 mod child;
 mod connection;

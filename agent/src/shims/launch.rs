@@ -118,9 +118,13 @@ enum Trouble {
     Shim(&'static str),
 }
 
+/// The definition is sent at once, so that the shim finds it when it is bound and waits for nobody: it reads it only
+/// then, and from then on it is found whatever becomes of this agent.
 async fn handshake(stream: UnixStream, request: &Request) -> Result<(Connection, Identity, Main), Trouble> {
     let stream = tokio::net::UnixStream::from_std(stream).map_err(|_| Trouble::Shim("could not be listened to"))?;
     let mut connection = Connection::new(stream);
+    // A shim that has ended has no ears, and what it said before says more than that.
+    let sent = connection.put(request).await;
     let shim = loop {
         match connection.next().await {
             Some(Reply::Bound { shim, .. }) => break shim,
@@ -129,7 +133,7 @@ async fn handshake(stream: UnixStream, request: &Request) -> Result<(Connection,
             None => return Err(Trouble::Shim("ended before it was ready; is its program an Orion shim?")),
         }
     };
-    connection.send(request).await.map_err(|_| Trouble::Shim("did not take the definition"))?;
+    sent.map_err(|_| Trouble::Shim("did not take the definition"))?;
     loop {
         match connection.next().await {
             Some(Reply::Started { main }) => return Ok((connection, shim, main)),

@@ -76,11 +76,17 @@ impl Connection {
         }
     }
 
+    /// Sends to a shim that is up, which takes what it is sent.
     pub(super) async fn send(&mut self, request: &impl Serialize) -> io::Result<()> {
+        let sent = tokio::time::timeout(TAKE_WITHIN, self.put(request)).await;
+        sent.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    /// Sends, however long it takes: a large frame waits for a shim that is still starting.
+    pub(super) async fn put(&mut self, request: &impl Serialize) -> io::Result<()> {
         let mut line = String::from_utf8(encode(request)).map_err(io::Error::other)?;
         line.truncate(line.trim_end().len());
-        let sent = tokio::time::timeout(TAKE_WITHIN, self.frames.send(line)).await;
-        sent.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)
+        self.frames.send(line).await.map_err(io::Error::other)
     }
 }
 
